@@ -1,0 +1,2 @@
+//! `trunkline-load`.
+fn main() {}

@@ -1,0 +1,5 @@
+//! x
+
+/// x
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request;

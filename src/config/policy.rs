@@ -1,0 +1,123 @@
+//! A routing policy: Portkey's config object, compiled. Inheritance is resolved here once, so that a leaf
+//! stands on its own.
+
+use std::time::Duration;
+
+use crate::{
+    base::{ids::VirtualKeyId, secret::Secret},
+    provider::Adapter,
+};
+
+use super::Origin;
+
+/// A compiled config object, from the file or from a request's header.
+#[derive(Debug)]
+pub struct Policy {
+    /// The tree.
+    pub root: Node,
+    /// True if it came with a request: it may not redirect held credentials.
+    pub inline: bool,
+    /// SHA-256 of its JSON text; inline configs are logged as `inline:DIGEST`.
+    pub digest: [u8; 32],
+}
+
+/// A node of the tree.
+#[derive(Debug)]
+pub struct Node {
+    /// Its place: `config`, `config.targets[1].targets[0]`.
+    pub path: String,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Its weight among its siblings; 0 is never drawn.
+    pub weight: f64,
+    /// What it does.
+    pub kind: NodeKind,
+}
+
+/// What a node does with its children.
+#[derive(Debug)]
+pub enum NodeKind {
+    /// One target.
+    Leaf(Box<Leaf>),
+    /// The first child only.
+    Single(Box<Node>),
+    /// In order, until one does well.
+    Fallback {
+        /// The statuses that fall through; `None`: every status that is not 2xx, and every network error.
+        on_status_codes: Option<Vec<u16>>,
+        /// In order.
+        targets: Vec<Node>,
+    },
+    /// One child, drawn by weight.
+    LoadBalance {
+        /// Any order; at least one has a weight above 0.
+        targets: Vec<Node>,
+    },
+}
+
+/// A target with everything that its ancestors handed down.
+#[derive(Clone, Debug, Default)]
+pub struct Leaf {
+    /// The virtual key, if it names one.
+    pub virtual_key: Option<VirtualKeyId>,
+    /// The provider; `None`: the request's provider header fills it. With a virtual key: that key's provider.
+    pub provider: Option<&'static dyn Adapter>,
+    /// The credential of the config itself.
+    pub api_key: Option<Secret>,
+    /// Where to go instead of the provider's base URL.
+    pub custom_host: Option<Origin>,
+    /// Top-level fields set in the body: name and raw JSON value, in the order of the config.
+    pub override_params: Vec<(String, String)>,
+    /// Client headers passed on, lower case.
+    pub forward_headers: Vec<String>,
+    /// Retries of this target.
+    pub retry: Retry,
+    /// Bound on the time to the answer's head, a try.
+    pub request_timeout: Option<Duration>,
+    /// Deadlines that the config sets.
+    pub timeouts: TimeoutOverrides,
+    /// `strict_open_ai_compliance`.
+    pub strict: Option<bool>,
+    /// Provider-specific settings (`anthropic_version`, `openai_organization` …), as headers without `x-portkey-`.
+    pub options: Vec<(String, String)>,
+}
+
+/// Retries of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Extra tries.
+    pub attempts: u32,
+    /// Statuses that are tried again.
+    pub on_status_codes: Vec<u16>,
+    /// Whether a 429's `retry-after` sets the wait.
+    pub use_retry_after: bool,
+    /// Whether the back-off gets 0 to +20 % on top.
+    pub jitter: bool,
+}
+
+/// The retry codes where a config names none.
+pub const RETRY_CODES_DEFAULT: [u16; 6] = [429, 500, 502, 503, 504, 529];
+
+impl Default for Retry {
+    fn default() -> Retry {
+        Retry {
+            attempts: 0,
+            on_status_codes: RETRY_CODES_DEFAULT.to_vec(),
+            use_retry_after: false,
+            jitter: true,
+        }
+    }
+}
+
+/// Deadlines a config sets; the rest comes from the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeoutOverrides {
+    /// See [`super::Timeouts`].
+    pub connect: Option<Duration>,
+    /// See [`super::Timeouts`].
+    pub first_byte: Option<Duration>,
+    /// See [`super::Timeouts`].
+    pub idle: Option<Duration>,
+    /// See [`super::Timeouts`]; on the root only.
+    pub total: Option<Duration>,
+}

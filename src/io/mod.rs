@@ -1,0 +1,4 @@
+//! The machine: the only place that names the runtime, clocks, threads and files.
+
+pub mod buffer;
+pub mod net;
