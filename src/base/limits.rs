@@ -88,3 +88,21 @@ const _: () = assert!(HEADER_NAME_BYTES_MAX < HEAD_BYTES_DEFAULT);
 const _: () = assert!(READ_BUFFER_BYTES <= HEAD_BYTES_DEFAULT);
 const _: () = assert!(COMMIT_BYTES_MAX <= EVENT_BYTES_MAX);
 const _: () = assert!(INLINE_CONFIG_BYTES_MAX < HEAD_BYTES_DEFAULT);
+
+/// Parts of one vectored write; the kernel refuses more than 1024 (IOV_MAX).
+pub const IOVECS_MAX: usize = 1024;
+/// Room that a buffer must have before a read is posted into it, in bytes.
+pub const READ_BYTES_MIN: usize = 2 * 1024;
+/// Threads that run getaddrinfo: a name whose servers do not answer must not hold up the others.
+pub const DNS_THREADS: usize = 4;
+/// Addresses kept of one name.
+pub const DNS_ADDRESSES_MAX: usize = 16;
+/// Plaintext sealed at a time, in bytes: four records, so that a large body is not doubled in memory.
+pub const TLS_PIECE_BYTES: usize = 64 * 1024;
+
+/// Submission entries of a core's ring.
+pub const RING_ENTRIES: u32 = 1024;
+/// How long a core waits after a failed accept.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// How long the accept queue must be quiet before a draining core closes its listener.
+pub const ACCEPT_DRAIN: Duration = Duration::from_millis(20);
