@@ -106,3 +106,10 @@ pub const RING_ENTRIES: u32 = 1024;
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// How long the accept queue must be quiet before a draining core closes its listener.
 pub const ACCEPT_DRAIN: Duration = Duration::from_millis(20);
+
+/// How long a closing connection is read for, so that its client sees the answer and not a reset.
+pub const LINGER_FOR: Duration = Duration::from_secs(2);
+/// Bytes read and thrown away meanwhile.
+pub const LINGER_BYTES_MAX: usize = 4 << 20;
+/// How often idle upstream connections are looked through.
+pub const POOL_SWEEP_EVERY: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::BytesMut;
@@ -106,6 +106,13 @@ impl<R: Reader> Inbound<R> {
             }
         }
         Poll::Pending
+    }
+
+    /// Whether nothing has arrived on a connection that idles, not even its end. Begins the read that will bring what
+    /// comes next, so that the answer costs nothing.
+    pub fn is_quiet(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.buffer.is_empty() && self.poll_fill(&mut nobody).is_pending()
     }
 
     /// Gives the buffer back to the core if it holds nothing: an idle connection costs no buffer.

@@ -53,15 +53,24 @@ impl<R, W> Default for Pool<R, W> {
     }
 }
 
-impl<R, W> Pool<R, W> {
-    /// The connection to `route` that was used last, if one is idle and young enough.
+impl<R: Reader, W> Pool<R, W> {
+    /// The connection to `route` that was used last, if one is idle, young enough, and has been silent: bytes that
+    /// nobody asked for would be taken for the next user's answer.
     pub fn take(&mut self, route: &Route, now: Instant) -> Option<Upstream<R, W>> {
-        let idle = self.idle.get_mut(route)?.pop_back()?;
-        (now.since(idle.since) < self.idle_for).then_some(idle.upstream)
+        let queue = self.idle.get_mut(route)?;
+        while let Some(Idle { mut upstream, since }) = queue.pop_back() {
+            if now.since(since) < self.idle_for && upstream.inbound.is_quiet() {
+                return Some(upstream);
+            }
+        }
+        None
     }
 
     /// Keeps a connection for the next request; over the bounds the oldest is closed.
-    pub fn give(&mut self, route: &Route, upstream: Upstream<R, W>, now: Instant) {
+    pub fn give(&mut self, route: &Route, mut upstream: Upstream<R, W>, now: Instant) {
+        if !upstream.inbound.is_quiet() {
+            return;
+        }
         if !self.idle.contains_key(route) {
             if self.idle.len() >= limits::POOL_ORIGINS_MAX {
                 self.sweep(now);

@@ -83,6 +83,15 @@ impl Wheel {
         }
     }
 
+    /// Has every wait that is under way look at the world again: a drain has begun.
+    pub fn wake_all(&self) {
+        for entry in self.shared.slots.borrow().values().flatten() {
+            if let Some(waker) = entry.waker.borrow().as_ref() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
     fn next_slot(&self) -> u64 {
         self.shared.slots.borrow().keys().next().copied().unwrap_or(u64::MAX)
     }
