@@ -84,6 +84,16 @@ pub const DRAIN_FOR: Duration = Duration::from_secs(30);
 /// How long a TLS handshake may take, on either side.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
+/// Empty lines skipped before a request line: RFC 9112 section 2.2 asks for one, old clients add one after a body.
+pub const LEADING_EMPTY_LINES_MAX: u8 = 4;
+/// Header names that `Connection` may list; each is compared with every header when a head is passed on.
+pub const CONNECTION_NAMES_MAX: usize = 16;
+/// Digits of a chunk size: all that a `u64` holds.
+pub const CHUNK_DIGITS_MAX: u8 = 16;
+/// Bytes of chunk-size lines beyond what the chunks' own data pays for, so that a byte of body cannot cost a
+/// kilobyte of chunk extensions over and over.
+pub const CHUNK_OVERHEAD_BYTES_MAX: u64 = 16 * 1024;
+
 const _: () = assert!(HEADER_NAME_BYTES_MAX < HEAD_BYTES_DEFAULT);
 const _: () = assert!(READ_BUFFER_BYTES <= HEAD_BYTES_DEFAULT);
 const _: () = assert!(COMMIT_BYTES_MAX <= EVENT_BYTES_MAX);
