@@ -123,3 +123,14 @@ pub const LINGER_FOR: Duration = Duration::from_secs(2);
 pub const LINGER_BYTES_MAX: usize = 4 << 20;
 /// How often idle upstream connections are looked through.
 pub const POOL_SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Wait before the first retry of a target; each further one doubles it.
+pub const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
+/// Longest wait between two tries of a target: reached at the fifth retry and kept from then on.
+pub const BACK_OFF_LONGEST: Duration = Duration::from_secs(16);
+/// Jitter adds at most one part in this many to a back-off: 20 %.
+pub const BACK_OFF_JITTER_DIVISOR: u64 = 5;
+/// Names that one `forward_headers` list may hold: a request has no more header lines than that.
+pub const FORWARD_HEADERS_MAX: usize = HEADERS_MAX;
+
+const _: () = assert!(BACK_OFF_FIRST.as_secs() <= BACK_OFF_LONGEST.as_secs());
+const _: () = assert!(BACK_OFF_LONGEST.as_secs() < RETRY_AFTER_MAX.as_secs());
