@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     client::{Client, Interrupted, gone},
-    connection::Asked,
+    connection::Incoming,
     upstream,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 /// Reads the whole body. One that lies in a single piece is not copied.
 pub async fn read<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
-    asked: &Asked,
+    asked: &Incoming,
     bytes_max: u64,
     total_by: Instant,
 ) -> Result<Bytes, Fault> {
@@ -57,7 +57,7 @@ pub async fn read<N: Net, R: Reader, W: Writer>(
 /// Tells a client that waits for it to send its body.
 pub async fn invite<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
-    asked: &Asked,
+    asked: &Incoming,
     total_by: Instant,
 ) -> Result<(), Fault> {
     let waits = asked.head.expect_continue

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A request whose head has arrived.
-pub struct Asked {
+pub struct Incoming {
     /// The head.
     pub head: RequestHead,
     /// Its bytes.
@@ -28,7 +28,7 @@ pub struct Asked {
     pub head_at: Instant,
 }
 
-impl Asked {
+impl Incoming {
     /// The first value of a header, if it is text. Lower-case name.
     pub fn header<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.head.find(&self.bytes, name).and_then(|value| std::str::from_utf8(value).ok())
@@ -70,7 +70,7 @@ pub async fn serve<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>) {
     loop {
         client.answered = false;
         let after = match next_head(&mut client).await {
-            Next::Asked(asked) => exchange::serve(&mut client, &asked).await,
+            Next::Incoming(asked) => exchange::serve(&mut client, &asked).await,
             Next::Malformed(error) => {
                 client.core.counters.malformed_heads.add(1);
                 rescue::malformed(&mut client, &head_fault(error)).await
@@ -85,7 +85,7 @@ pub async fn serve<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>) {
 }
 
 enum Next {
-    Asked(Box<Asked>),
+    Incoming(Box<Incoming>),
     Malformed(HeadError),
     /// The client left, idled too long, or Trunkline is draining.
     End,
@@ -106,7 +106,7 @@ async fn next_head<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) -
                 Err(error) => return Next::Malformed(error),
                 Ok(Some(head)) => {
                     let bytes = buffer.split_to(head.len).freeze();
-                    return Next::Asked(Box::new(Asked {
+                    return Next::Incoming(Box::new(Incoming {
                         head,
                         bytes,
                         accepted: first_byte,

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     client::{Client, Interrupted},
-    connection::{After, Asked},
+    connection::{After, Incoming},
     digest::{Digest, Ended, Pieces, frame_chunk},
     respond::{self, Ending, Notes},
     upstream::{self, AnswerOf},
@@ -26,7 +26,7 @@ use crate::{
 /// How an answer is to be passed on.
 pub struct Passage<'a> {
     /// The request that it answers.
-    pub asked: &'a Asked,
+    pub asked: &'a Incoming,
     /// The client's dialect, which an error event is written in.
     pub dialect: Dialect,
     /// What the head says.

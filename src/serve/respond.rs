@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use bytes::{Bytes, BytesMut};
 
-use super::connection::{After, Asked};
+use super::connection::{After, Incoming};
 use crate::{
     base::{ids::RequestId, units::Instant},
     wire::{
@@ -28,7 +28,7 @@ pub enum Ending {
 
 impl Ending {
     /// The ending for a body whose length is known or not.
-    pub fn of(asked: &Asked, length: Option<u64>) -> Ending {
+    pub fn of(asked: &Incoming, length: Option<u64>) -> Ending {
         match (asked.head.method, length, asked.head.version) {
             (Method::Head, length, _) => Ending::NoBody(length),
             (_, Some(length), _) => Ending::Length(length),
@@ -38,7 +38,7 @@ impl Ending {
     }
 
     /// What the connection can do after it.
-    pub fn after(self, asked: &Asked) -> After {
+    pub fn after(self, asked: &Incoming) -> After {
         if asked.head.keep_alive && self != Ending::Close { After::KeepAlive } else { After::Close }
     }
 }
@@ -81,7 +81,7 @@ pub struct Timing {
 
 /// The head of an answer that comes from an upstream.
 pub fn passed_on(
-    asked: &Asked,
+    asked: &Incoming,
     answer: &ResponseHead,
     bytes: &[u8],
     content_type: Option<&str>,
@@ -110,7 +110,7 @@ pub fn passed_on(
 
 /// The head of an answer that Trunkline gives itself.
 pub fn local(
-    asked: &Asked,
+    asked: &Incoming,
     status: u16,
     content_type: &str,
     ending: Ending,
@@ -134,7 +134,7 @@ pub fn local(
 
 fn finish(
     mut head: HeadWriter<'_>,
-    asked: &Asked,
+    asked: &Incoming,
     ending: Ending,
     notes: &Notes<'_>,
 ) -> Result<(), RenderError> {
