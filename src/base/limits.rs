@@ -24,6 +24,12 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
 /// Nesting of JSON that the scanner follows before it refuses the body.
 pub const JSON_DEPTH_MAX: usize = 128;
+/// Members that the top level of a scanned object may have: duplicates are looked for among all of them, and no
+/// provider knows a third of this.
+pub const JSON_MEMBERS_MAX: usize = 256;
+/// Longest top-level key of a scanned object, as written, in bytes; with the bound above it caps what the look for
+/// duplicates may cost. Real keys stay under 64.
+pub const JSON_KEY_BYTES_MAX: usize = 256;
 /// Longest single event of a stream that is held whole for inspection, in bytes. A longer one on a same-format
 /// stream passes uninspected; on a translated one it is a broken upstream.
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
