@@ -88,3 +88,33 @@ const _: () = assert!(HEADER_NAME_BYTES_MAX < HEAD_BYTES_DEFAULT);
 const _: () = assert!(READ_BUFFER_BYTES <= HEAD_BYTES_DEFAULT);
 const _: () = assert!(COMMIT_BYTES_MAX <= EVENT_BYTES_MAX);
 const _: () = assert!(INLINE_CONFIG_BYTES_MAX < HEAD_BYTES_DEFAULT);
+
+// -- the request log --
+/// Longest text of a log record, in bytes; a longer one is cut and ends in `…`. Paths and messages stay far below.
+pub const LOG_TEXT_BYTES_MAX: usize = 4 * 1024;
+/// Entries of one list of a log record.
+pub const LOG_LIST_MAX: usize = 256;
+/// Longest log record, in bytes: the most a reader must hold. Lists stop growing before it is reached.
+pub const LOG_RECORD_BYTES_MAX: usize = 256 * 1024;
+/// Payload at which a block of the log is closed, in bytes: what one flipped byte can cost.
+pub const LOG_BLOCK_BYTES: usize = 64 * 1024;
+/// Longest logged body, in bytes; a longer one is cut and marked so.
+pub const LOG_BODY_BYTES_MAX: usize = 32 << 20;
+/// Longest payload of any block, in bytes: a compressed body and its head.
+pub const LOG_PAYLOAD_BYTES_MAX: usize = LOG_BODY_BYTES_MAX + (1 << 20);
+/// Size at which a segment is closed and the next begun, in bytes: one is read in a third of a second.
+pub const LOG_SEGMENT_BYTES_MAX: u64 = 256 << 20;
+/// Age at which a segment is closed even if it is small, so that retention by age has days to delete.
+pub const LOG_SEGMENT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// Page of a core's log queue, in bytes.
+pub const LOG_PAGE_BYTES: usize = 64 * 1024;
+/// Most that one core's log queue holds, in bytes: two seconds at 40,000 records of 400 bytes a second.
+pub const LOG_QUEUE_BYTES_MAX: usize = 32 << 20;
+/// Most that all cores' log queues hold together, in bytes.
+pub const LOG_QUEUES_BYTES_MAX: usize = 512 << 20;
+/// Bodies that wait to be logged, over all cores, in bytes.
+pub const LOG_BODY_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+const _: () = assert!(LOG_RECORD_BYTES_MAX < LOG_PAYLOAD_BYTES_MAX);
+const _: () = assert!(LOG_RECORD_BYTES_MAX < LOG_QUEUE_BYTES_MAX / 8);
+const _: () = assert!(LOG_BLOCK_BYTES < LOG_PAYLOAD_BYTES_MAX);
