@@ -104,6 +104,8 @@ pub const LOG_BODY_BYTES_MAX: usize = 32 << 20;
 pub const LOG_PAYLOAD_BYTES_MAX: usize = LOG_BODY_BYTES_MAX + (1 << 20);
 /// Size at which a segment is closed and the next begun, in bytes: one is read in a third of a second.
 pub const LOG_SEGMENT_BYTES_MAX: u64 = 256 << 20;
+/// Segments are not made smaller than this for a small retention, in bytes.
+pub const LOG_SEGMENT_BYTES_MIN: u64 = 1 << 20;
 /// Age at which a segment is closed even if it is small, so that retention by age has days to delete.
 pub const LOG_SEGMENT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// Page of a core's log queue, in bytes.
@@ -112,9 +114,15 @@ pub const LOG_PAGE_BYTES: usize = 64 * 1024;
 pub const LOG_QUEUE_BYTES_MAX: usize = 32 << 20;
 /// Most that all cores' log queues hold together, in bytes.
 pub const LOG_QUEUES_BYTES_MAX: usize = 512 << 20;
+/// Least that one core's log queue may hold, in bytes, however many cores there are.
+pub const LOG_QUEUE_BYTES_MIN: usize = 4 << 20;
+/// A disk that refuses is complained of once in that time.
+pub const LOG_COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// How often old segments are looked for.
+pub const LOG_SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Bodies that wait to be logged, over all cores, in bytes.
 pub const LOG_BODY_QUEUE_BYTES_MAX: usize = 64 << 20;
 
 const _: () = assert!(LOG_RECORD_BYTES_MAX < LOG_PAYLOAD_BYTES_MAX);
-const _: () = assert!(LOG_RECORD_BYTES_MAX < LOG_QUEUE_BYTES_MAX / 8);
+const _: () = assert!(LOG_RECORD_BYTES_MAX < LOG_QUEUE_BYTES_MIN / 8);
 const _: () = assert!(LOG_BLOCK_BYTES < LOG_PAYLOAD_BYTES_MAX);

@@ -15,11 +15,12 @@
 //!           40     4   length of the payload
 //!           44         payload: records one behind the other (`encode.rs`), or what `segment.rs` draws
 //! ```
-//! Integers are little-endian. A block of records is closed at 64 KiB, or after milliseconds so that readers can
-//! follow; a record longer than that makes a block of its own size.
+//! Integers are little-endian. A block of records is closed by the record that takes it to 64 KiB, or after
+//! milliseconds so that readers can follow.
 
 use memchr::memmem;
 
+use super::encode::LENGTH_BYTES;
 use crate::base::limits;
 
 /// What every block begins with.
@@ -106,29 +107,31 @@ pub fn finish(out: &mut [u8], start: usize, head: &BlockHead) {
 #[must_use]
 pub fn step(bytes: &[u8], process: Option<u64>) -> Step<'_> {
     if !bytes.starts_with(&MAGIC) {
-        return if MAGIC.starts_with(bytes) { Step::Short } else { skip(bytes) };
+        return if MAGIC.starts_with(bytes) { Step::Short } else { Step::Skip(skip(bytes)) };
     }
     let Some((head, _)) = bytes.split_first_chunk::<HEAD_BYTES>() else { return Step::Short };
-    let Some((block_head, payload_length)) = parse_head(head) else { return skip(bytes) };
+    let Some((block_head, payload_length)) = parse_head(head) else {
+        return Step::Skip(skip(bytes));
+    };
     if process.is_some_and(|process| process != block_head.process) {
-        return skip(bytes);
+        return Step::Skip(skip(bytes));
     }
     let length = HEAD_BYTES + payload_length;
     let Some(block) = bytes.get(..length) else { return Step::Short };
     let checksum = u32_at(head, 8);
     if crc32c::crc32c(&block[12..]) != checksum {
-        return skip(bytes);
+        return Step::Skip(skip(bytes));
     }
     Step::Block { head: block_head, payload: &block[HEAD_BYTES..], length }
 }
 
-/// Past the start of `bytes`, to the next magic or to what may be the beginning of one.
+/// How far it is past the start of `bytes` to the next magic, or to what may be the beginning of one.
 #[must_use]
-pub fn skip(bytes: &[u8]) -> Step<'_> {
+pub fn skip(bytes: &[u8]) -> usize {
     let rest = bytes.get(1..).unwrap_or_default();
     let found = memmem::find(rest, &MAGIC);
     let length = found.unwrap_or_else(|| rest.len() - longest_magic_prefix_at_end(rest));
-    Step::Skip((1 + length).min(bytes.len()))
+    (1 + length).min(bytes.len())
 }
 
 /// How many entries the head at the start of `bytes` claims, sound or not: for counting what a torn tail held.
@@ -160,7 +163,7 @@ fn payload_bytes_max(kind: BlockKind) -> usize {
     match kind {
         BlockKind::Body => limits::LOG_PAYLOAD_BYTES_MAX,
         BlockKind::Head | BlockKind::Records | BlockKind::End => {
-            limits::LOG_BLOCK_BYTES + limits::LOG_RECORD_BYTES_MAX
+            limits::LOG_BLOCK_BYTES + LENGTH_BYTES + limits::LOG_RECORD_BYTES_MAX
         }
     }
 }
