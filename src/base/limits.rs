@@ -140,3 +140,44 @@ pub const FORWARD_HEADERS_MAX: usize = HEADERS_MAX;
 
 const _: () = assert!(BACK_OFF_FIRST.as_secs() <= BACK_OFF_LONGEST.as_secs());
 const _: () = assert!(BACK_OFF_LONGEST.as_secs() < RETRY_AFTER_MAX.as_secs());
+// -- the request log --
+/// Longest text of a log record, in bytes; a longer one is cut and ends in `…`. Paths and messages stay far below.
+pub const LOG_TEXT_BYTES_MAX: usize = 4 * 1024;
+/// Entries of one list of a log record.
+pub const LOG_LIST_MAX: usize = 256;
+/// Longest log record, in bytes: the most a reader must hold. Lists stop growing before it is reached.
+pub const LOG_RECORD_BYTES_MAX: usize = 256 * 1024;
+/// Payload at which a block of the log is closed, in bytes: what one flipped byte can cost.
+pub const LOG_BLOCK_BYTES: usize = 64 * 1024;
+/// Longest logged body, in bytes; a longer one is cut and marked so.
+pub const LOG_BODY_BYTES_MAX: usize = 32 << 20;
+/// Longest payload of any block, in bytes: a compressed body and its head.
+pub const LOG_PAYLOAD_BYTES_MAX: usize = LOG_BODY_BYTES_MAX + (1 << 20);
+/// Size at which a segment is closed and the next begun, in bytes: one is read in a third of a second.
+pub const LOG_SEGMENT_BYTES_MAX: u64 = 256 << 20;
+/// Segments are not made smaller than this for a small retention, in bytes.
+pub const LOG_SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// Age at which a segment is closed even if it is small, so that retention by age has days to delete.
+pub const LOG_SEGMENT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// Page of a core's log queue, in bytes.
+pub const LOG_PAGE_BYTES: usize = 64 * 1024;
+/// Most that one core's log queue holds, in bytes: two seconds at 40,000 records of 400 bytes a second.
+pub const LOG_QUEUE_BYTES_MAX: usize = 32 << 20;
+/// Most that all cores' log queues hold together, in bytes.
+pub const LOG_QUEUES_BYTES_MAX: usize = 512 << 20;
+/// Least that one core's log queue may hold, in bytes, however many cores there are.
+pub const LOG_QUEUE_BYTES_MIN: usize = 4 << 20;
+/// A disk that refuses is complained of once in that time.
+pub const LOG_COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// How often old segments are looked for.
+pub const LOG_SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Bodies that wait to be logged, over all cores, in bytes.
+pub const LOG_BODY_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+const _: () = assert!(LOG_RECORD_BYTES_MAX < LOG_PAYLOAD_BYTES_MAX);
+const _: () = assert!(LOG_RECORD_BYTES_MAX < LOG_QUEUE_BYTES_MIN / 8);
+const _: () = assert!(LOG_BLOCK_BYTES < LOG_PAYLOAD_BYTES_MAX);
+/// How long a client may take to read an answer of Trunkline's own.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Largest error body of an upstream that is read to be wrapped or translated, in bytes.
+pub const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod dns;
 pub mod hub;
 pub mod inbound;
+pub mod log;
 pub mod net;
 pub mod pages;
 pub mod pool;
