@@ -44,11 +44,14 @@ pub enum Side {
     Response(Method),
 }
 
+/// Names and values of a head.
+pub type HeaderPairs = Vec<(Bytes, Bytes)>;
+
 /// What was read from a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Transcript {
     /// The headers and the body of each message, the last one perhaps incomplete.
-    pub messages: Vec<(Vec<(Bytes, Bytes)>, Vec<u8>)>,
+    pub messages: Vec<(HeaderPairs, Vec<u8>)>,
     /// Why reading stopped.
     pub end: End,
 }
@@ -105,14 +108,12 @@ pub fn read<'a>(
     Transcript { messages, end }
 }
 
-type Taken = (Vec<(Bytes, Bytes)>, Framing);
-
 fn take_head(
     side: Side,
     limits: HeadLimits,
     buffer: &mut BytesMut,
     progress: &mut Progress,
-) -> Result<Option<Taken>, HeadError> {
+) -> Result<Option<(HeaderPairs, Framing)>, HeadError> {
     let (len, framing, headers) = match side {
         Side::Request => {
             let Some(head) = parse_request(buffer, progress, &limits)? else { return Ok(None) };
@@ -145,7 +146,7 @@ fn check_lines(head: &[u8]) {
     }
 }
 
-fn own(list: &HeaderList, head: &[u8]) -> Vec<(Bytes, Bytes)> {
+fn own(list: &HeaderList, head: &[u8]) -> HeaderPairs {
     let owned = Bytes::copy_from_slice;
     list.headers(head).map(|(name, value)| (owned(name), owned(value))).collect()
 }

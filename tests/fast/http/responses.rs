@@ -1,5 +1,6 @@
 //! Heads of answers: what real servers send is taken, and the body's end never depends on a guess.
 
+use trunkline::base::limits::UPSTREAM_HEAD_BYTES_MAX;
 use trunkline::wire::head::{Framing, HeadError, Method, Progress, Version, parse_response};
 
 use super::{good_response, response};
@@ -133,6 +134,15 @@ const REFUSED: &[(&str, HeadError)] = &[
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", HeadError::UnknownTransferEncoding),
     ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", HeadError::TransferEncodingInHttp10),
 ];
+
+#[test]
+fn the_head_limit_holds_to_the_byte() {
+    let start = "HTTP/1.1 200 OK\r\nX: ";
+    let text = |len: usize| format!("{start}{}\r\n\r\n", "y".repeat(len - start.len() - 4));
+    assert!(response(text(UPSTREAM_HEAD_BYTES_MAX).as_bytes(), Method::Get).is_ok());
+    let too_long = response(text(UPSTREAM_HEAD_BYTES_MAX + 1).as_bytes(), Method::Get);
+    assert_eq!(too_long, Err(HeadError::TooLong));
+}
 
 #[test]
 fn every_malformed_answer_is_refused_by_name() {
