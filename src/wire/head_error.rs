@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::base::limits::{CONNECTION_NAMES_MAX, HEADER_NAME_BYTES_MAX, HEADERS_MAX};
+
 /// Why a head was refused. After any of them the place of the next message is unknown: the connection must close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeadError {
@@ -147,3 +149,7 @@ impl fmt::Display for HeadError {
 }
 
 impl std::error::Error for HeadError {}
+
+// The sentences above name these bounds.
+const _: () = assert!(HEADERS_MAX == 100 && HEADER_NAME_BYTES_MAX == 256);
+const _: () = assert!(CONNECTION_NAMES_MAX == 16);
