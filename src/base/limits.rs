@@ -181,3 +181,9 @@ const _: () = assert!(LOG_BLOCK_BYTES < LOG_PAYLOAD_BYTES_MAX);
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Largest error body of an upstream that is read to be wrapped or translated, in bytes.
 pub const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long an upstream may take to accept a piece of an upload.
+pub const UPLOAD_WRITE_WITHIN: Duration = Duration::from_secs(60);
+/// How often an exchange that waits for room in the log looks again.
+pub const LOG_ROOM_PAUSE: Duration = Duration::from_millis(1);
+/// Characters of an upstream's unreadable error that the client is shown.
+pub const ERROR_EXCERPT_CHARS_MAX: usize = 2000;

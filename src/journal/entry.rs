@@ -70,7 +70,7 @@ pub struct Entry<'e> {
     /// Metadata, the API key's own included.
     pub metadata: Vec<(String, String)>,
     /// Parameters dropped in translation.
-    pub dropped_params: SmallVec<[&'static str; 4]>,
+    pub dropped_params: SmallVec<[Cow<'static, str>; 2]>,
     /// The client asked for a stream.
     pub stream: bool,
     /// The upstream broke after the commit point.
@@ -126,6 +126,8 @@ impl<'e> Entry<'e> {
             self.attempts.iter().map(Attempt::borrowed).collect();
         let metadata: SmallVec<[(&str, &str); 4]> =
             self.metadata.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let dropped: SmallVec<[&str; 4]> =
+            self.dropped_params.iter().map(|name| &**name).collect();
         let last = self.attempts.last();
         use_it(&RecordRef {
             core,
@@ -152,15 +154,15 @@ impl<'e> Entry<'e> {
             attempts: &attempts,
             cache_status: "DISABLED",
             usage: self.usage.as_ref().map(usage_record),
-            cost_pico_usd: self.cost.and_then(|cost| cost.pico_usd),
+            cost_pico_usd: self.cost.and_then(|cost| cost.amount).map(|amount| amount.0),
             cost_status: self.cost.map_or("", |cost| cost.status.as_str()),
-            price_table: self.cost.map_or("", |_| crate::policy::price::TABLE_ID),
+            price_table: self.cost.map_or("", |_| crate::policy::price::TABLE),
             client_bytes_in: self.client_bytes_in,
             client_bytes_out: self.client_bytes_out,
             client_address: &self.client_address,
             trace_id: &self.trace_id,
             metadata: &metadata,
-            dropped_params: &self.dropped_params,
+            dropped_params: &dropped,
             conditions: &[],
             open_breakers: &[],
             balance: &[],

@@ -33,6 +33,8 @@ pub struct Client<N: Net, R: Reader, W: Writer> {
     pub sent: u64,
     /// Whether the head of the answer to the current request is out.
     pub answered: bool,
+    /// Whether the body of the current request is still to be read.
+    pub body_pending: bool,
     writer: W,
     /// A written list, for its allocations.
     spare: Option<WriteList>,
@@ -50,6 +52,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
             peer,
             sent: 0,
             answered: false,
+            body_pending: false,
             writer,
             spare: None,
         }

@@ -1,22 +1,41 @@
 //! The arrow: one file a step that waits, straight-line async, generic over [`Net`].
 
 pub mod accept;
+pub mod attempts;
+pub mod body;
 pub mod client;
 pub mod connection;
+pub mod digest;
+pub mod exchange;
+pub mod guard;
+pub mod local;
+pub mod outgoing;
+pub mod question;
+pub mod relay;
+pub mod rescue;
+pub mod respond;
 pub mod route;
+pub mod target;
+pub mod upload;
+pub mod upstream;
 
 use std::{
     cell::{Cell, RefCell},
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
 };
 
-use crate::io::{
-    hub::{Epoch, Hub},
-    net::Net,
-    pages::Pages,
-    pool::Pool,
-    wheel::Wheel,
+use crate::{
+    io::{
+        hub::{Epoch, Hub},
+        log::LogSender,
+        net::Net,
+        pages::Pages,
+        pool::Pool,
+        wheel::Wheel,
+    },
+    journal::metrics::Counters,
 };
 
 /// What one core owns. No logic.
@@ -33,13 +52,25 @@ pub struct Core<N: Net> {
     pub pages: Pages,
     /// Idle upstream connections.
     pub pool: RefCell<Pool<N::Reader, N::Writer>>,
+    /// Where records go; `None`: the log is off.
+    pub log: RefCell<Option<LogSender>>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+    /// Where Trunkline itself listens: no request may make it call itself.
+    pub listeners: Vec<SocketAddr>,
     /// Whether this core is to end when its exchanges have.
     pub draining: Cell<bool>,
 }
 
 impl<N: Net> Core<N> {
     /// A core that starts on the hub's epoch.
-    pub fn new(net: N, hub: Arc<Hub>) -> Core<N> {
+    pub fn new(
+        net: N,
+        hub: Arc<Hub>,
+        log: Option<LogSender>,
+        counters: Arc<Counters>,
+        listeners: Vec<SocketAddr>,
+    ) -> Core<N> {
         let epoch = RefCell::new(Rc::new(hub.epoch()));
         Core {
             net,
@@ -48,6 +79,9 @@ impl<N: Net> Core<N> {
             wheel: Wheel::default(),
             pages: Pages::new(),
             pool: RefCell::default(),
+            log: RefCell::new(log),
+            counters,
+            listeners,
             draining: Cell::new(false),
         }
     }

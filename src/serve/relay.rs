@@ -24,13 +24,13 @@ use crate::{
 };
 
 /// How an answer is to be passed on.
-pub struct Passage<'a> {
+pub struct Passage<'a, 'n> {
     /// The request that it answers.
-    pub asked: &'a Incoming,
+    pub incoming: &'a Incoming,
     /// The client's dialect, which an error event is written in.
     pub dialect: Dialect,
     /// What the head says.
-    pub notes: Notes<'a>,
+    pub notes: &'a mut Notes<'n>,
     /// Whether the body is a stream of events.
     pub events: bool,
     /// The content type, if it is not the upstream's.
@@ -59,7 +59,7 @@ pub async fn relay<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
     answer: &mut AnswerOf<N>,
     digest: &mut dyn Digest,
-    passage: &mut Passage<'_>,
+    passage: &mut Passage<'_, '_>,
 ) -> Result<Passed, Ended> {
     let mut relay = Relay {
         client,
@@ -75,11 +75,11 @@ pub async fn relay<N: Net, R: Reader, W: Writer>(
     relay.run().await
 }
 
-struct Relay<'r, 'a, N: Net, R: Reader, W: Writer> {
+struct Relay<'r, 'a, 'n, N: Net, R: Reader, W: Writer> {
     client: &'r mut Client<N, R, W>,
     answer: &'r mut AnswerOf<N>,
     digest: &'r mut dyn Digest,
-    passage: &'r mut Passage<'a>,
+    passage: &'r mut Passage<'a, 'n>,
     /// On their way to the client; before the commit point, held.
     pieces: Pieces,
     scratch: BytesMut,
@@ -95,7 +95,7 @@ enum Body {
     Complete,
 }
 
-impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, N, R, W> {
+impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
     async fn run(&mut self) -> Result<Passed, Ended> {
         loop {
             let taken = self.take();
@@ -111,7 +111,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, N, R, W> {
                 return Ok(self.passed(After::Close, Some(gone)));
             }
             if complete {
-                let ending = self.ending.map_or(After::Close, |e| e.after(self.passage.asked));
+                let ending = self.ending.map_or(After::Close, |e| e.after(self.passage.incoming));
                 return Ok(self.passed(ending, None));
             }
             match self.more().await {
@@ -187,14 +187,14 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, N, R, W> {
         let ending = match self.answer.head.framing {
             Framing::None if self.answer.head.status == 204 => Ending::NoBody(None),
             Framing::None => Ending::NoBody(length),
-            _ => Ending::of(self.passage.asked, length),
+            _ => Ending::of(self.passage.incoming, length),
         };
         self.ending = Some(ending);
         self.client.answered = true;
         let timing = &mut self.passage.notes.timing;
         timing.first_token = self.first_token.filter(|_| self.passage.events);
-        let Passage { asked, content_type, ref notes, .. } = *self.passage;
-        respond::passed_on(asked, &self.answer.head, &self.answer.bytes, content_type, ending, notes)
+        let Passage { incoming, content_type, ref notes, .. } = *self.passage;
+        respond::passed_on(incoming, &self.answer.head, &self.answer.bytes, content_type, ending, notes)
     }
 
     /// The upstream broke. Before the commit point that is the next target's chance; after it the client is told.

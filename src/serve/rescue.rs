@@ -14,7 +14,7 @@ use crate::{
     },
     dialect::{self, Dialect, ErrorBody},
     io::net::{Net, Reader, Writer},
-    wire::render::HeadWriter,
+    wire::{head::ResponseHead, render::HeadWriter},
 };
 
 /// What a connection over the cap is told, whole.
@@ -145,6 +145,27 @@ pub async fn local<N: Net, R: Reader, W: Writer>(
         Ok(()) if !unread => ending.after(incoming),
         _ => After::Close,
     }
+}
+
+/// Passes on an upstream's head with a body that was written anew.
+pub async fn rewritten<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    incoming: &Incoming,
+    (head, bytes): (&ResponseHead, &[u8]),
+    text: Bytes,
+    notes: &Notes<'_>,
+) -> Result<After, Fault> {
+    let ending = Ending::of(incoming, Some(text.len() as u64));
+    let json = Some("application/json");
+    let mut list = client.list();
+    list.push(respond::passed_on(incoming, head, bytes, json, ending, notes));
+    if !matches!(ending, Ending::NoBody(_)) {
+        list.push(text);
+    }
+    client.answered = true;
+    let deadline = client.now().after(limits::ANSWER_WITHIN);
+    client.send(list, deadline).await?;
+    Ok(ending.after(incoming))
 }
 
 /// Answers bytes that were not an HTTP request.

@@ -1,6 +1,6 @@
 //! What the client is told besides the body: the head of every answer, with Trunkline's own headers.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use bytes::{Bytes, BytesMut};
 
@@ -28,8 +28,8 @@ pub enum Ending {
 
 impl Ending {
     /// The ending for a body whose length is known or not.
-    pub fn of(asked: &Incoming, length: Option<u64>) -> Ending {
-        match (asked.head.method, length, asked.head.version) {
+    pub fn of(incoming: &Incoming, length: Option<u64>) -> Ending {
+        match (incoming.head.method, length, incoming.head.version) {
             (Method::Head, length, _) => Ending::NoBody(length),
             (_, Some(length), _) => Ending::Length(length),
             (_, None, Version::Http11) => Ending::Chunked,
@@ -38,8 +38,8 @@ impl Ending {
     }
 
     /// What the connection can do after it.
-    pub fn after(self, asked: &Incoming) -> After {
-        if asked.head.keep_alive && self != Ending::Close { After::KeepAlive } else { After::Close }
+    pub fn after(self, incoming: &Incoming) -> After {
+        if incoming.head.keep_alive && self != Ending::Close { After::KeepAlive } else { After::Close }
     }
 }
 
@@ -49,11 +49,11 @@ pub struct Notes<'a> {
     /// The request's id.
     pub request_id: RequestId,
     /// The trace id.
-    pub trace_id: &'a str,
+    pub trace_id: Cow<'a, str>,
     /// The provider that answered.
     pub provider: Option<&'static str>,
     /// Its place in the config.
-    pub option_index: Option<&'a str>,
+    pub option_index: Option<Cow<'a, str>>,
     /// See [`crate::policy::attempt::Walk::retry_attempt_count`].
     pub retry_count: i32,
     /// Parameters dropped in translation, joined with commas.
@@ -81,7 +81,7 @@ pub struct Timing {
 
 /// The head of an answer that comes from an upstream.
 pub fn passed_on(
-    asked: &Incoming,
+    incoming: &Incoming,
     answer: &ResponseHead,
     bytes: &[u8],
     content_type: Option<&str>,
@@ -99,18 +99,18 @@ pub fn passed_on(
         if let Some(content_type) = content_type {
             head.header("content-type", content_type)?;
         }
-        finish(head, asked, ending, notes)
+        finish(head, incoming, ending, notes)
     };
     match write(&mut out) {
         Ok(()) => out.freeze(),
         // The parser let nothing through that cannot be written; if it ever does, no half head gets out.
-        Err(_) => local(asked, 502, "text/plain", ending, notes, &[]),
+        Err(_) => local(incoming, 502, "text/plain", ending, notes, &[]),
     }
 }
 
 /// The head of an answer that Trunkline gives itself.
 pub fn local(
-    asked: &Incoming,
+    incoming: &Incoming,
     status: u16,
     content_type: &str,
     ending: Ending,
@@ -124,7 +124,7 @@ pub fn local(
         for (name, value) in extra {
             head.header(name, value)?;
         }
-        finish(head, asked, ending, notes)
+        finish(head, incoming, ending, notes)
     };
     if write(&mut out).is_err() {
         return Bytes::from_static(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n");
@@ -134,7 +134,7 @@ pub fn local(
 
 fn finish(
     mut head: HeadWriter<'_>,
-    asked: &Incoming,
+    incoming: &Incoming,
     ending: Ending,
     notes: &Notes<'_>,
 ) -> Result<(), RenderError> {
@@ -145,7 +145,7 @@ fn finish(
         Ending::Chunked => head.chunked()?,
         Ending::Close => {}
     }
-    match (ending.after(asked), asked.head.version) {
+    match (ending.after(incoming), incoming.head.version) {
         (After::Close, _) => head.header("connection", "close")?,
         (After::KeepAlive, Version::Http10) => head.header("connection", "keep-alive")?,
         (After::KeepAlive, Version::Http11) => {}
@@ -157,10 +157,10 @@ fn finish(
 fn note(head: &mut HeadWriter<'_>, notes: &Notes<'_>) -> Result<(), RenderError> {
     let mut text = Buffer::default();
     head.header("x-trunkline-request-id", text.of(format_args!("{}", notes.request_id)))?;
-    head.header("x-portkey-trace-id", notes.trace_id)?;
+    head.header("x-portkey-trace-id", &*notes.trace_id)?;
     if let Some(provider) = notes.provider {
         head.header("x-portkey-provider", provider)?;
-        head.header("x-portkey-last-used-option-index", notes.option_index.unwrap_or("config"))?;
+        head.header("x-portkey-last-used-option-index", notes.option_index.as_deref().unwrap_or("config"))?;
         head.header(
             "x-portkey-retry-attempt-count",
             text.of(format_args!("{}", notes.retry_count)),

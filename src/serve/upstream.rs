@@ -50,6 +50,8 @@ pub struct Attempt<'a> {
     pub request: &'a [Bytes],
     /// Resolve, connect and shake hands until then.
     pub connect_by: Instant,
+    /// A bound on the time to the answer's head that the request or config sets: its end, and its length.
+    pub request_timeout: Option<(Instant, std::time::Duration)>,
     /// How long after the request is out the answer's head may take.
     pub first_byte_within: std::time::Duration,
     /// The end of the whole exchange.
@@ -86,8 +88,33 @@ pub struct Milestones {
 pub enum Failed {
     /// The client went away; nothing is left to do.
     ClientGone,
+    /// `request_timeout` ran out.
+    RequestTimeout(Fault),
     /// A fault of the attempt.
     Fault(Fault),
+}
+
+impl Attempt<'_> {
+    /// The earlier of `deadline` and what bounds this attempt as a whole.
+    fn by(&self, deadline: Instant) -> Instant {
+        let requested = self.request_timeout.map_or(deadline, |(until, _)| until);
+        deadline.min(requested).min(self.total_by)
+    }
+
+    /// Which deadline ran out at `deadline`: one of the whole attempt, else the one of the stage.
+    fn ran_out(&self, deadline: Instant, stage: Stage, of_stage: Fault) -> Failed {
+        match self.request_timeout {
+            Some((until, wait)) if until <= deadline => {
+                let millis = wait.as_millis();
+                let message =
+                    format!("Request exceeded the timeout sent in the request: {millis}ms");
+                let fault = Fault::new(stage, Source::Network, Kind::Timeout, message);
+                Failed::RequestTimeout(fault)
+            }
+            _ if self.total_by <= deadline => Failed::Fault(total_timeout(stage)),
+            _ => Failed::Fault(of_stage),
+        }
+    }
 }
 
 impl From<Fault> for Failed {
@@ -130,7 +157,7 @@ pub async fn open<N: Net, R: Reader, W: Writer>(
     attempt: &Attempt<'_>,
 ) -> Result<UpstreamOf<N>, Failed> {
     let net = client.core.net.clone();
-    let deadline = attempt.connect_by.min(attempt.total_by);
+    let deadline = attempt.by(attempt.connect_by);
     let opening = async {
         let addresses = net
             .resolve(&attempt.route.host, attempt.route.port)
@@ -141,7 +168,9 @@ pub async fn open<N: Net, R: Reader, W: Writer>(
     let (reader, writer) = match client.unless_gone(deadline, opening).await {
         Ok(opened) => opened?,
         Err(Interrupted::ClientGone) => return Err(Failed::ClientGone),
-        Err(Interrupted::Deadline) => return Err(Failed::Fault(connect_timeout(attempt))),
+        Err(Interrupted::Deadline) => {
+            return Err(attempt.ran_out(deadline, Stage::Connect, connect_timeout(attempt)));
+        }
     };
     Ok(Upstream { inbound: Inbound::new(reader, client.core.pages.clone()), writer })
 }
@@ -211,7 +240,7 @@ pub async fn await_head<N: Net, R: Reader, W: Writer>(
 ) -> Result<AnswerOf<N>, Broken> {
     let sent_at = client.now();
     times.sent = Some(sent_at);
-    let deadline = sent_at.after(attempt.first_byte_within).min(attempt.total_by);
+    let deadline = attempt.by(sent_at.after(attempt.first_byte_within));
     let mut heads = Heads::default();
     loop {
         if !upstream.inbound.is_reading() && !upstream.inbound.buffer().is_empty() {
@@ -233,7 +262,9 @@ pub async fn await_head<N: Net, R: Reader, W: Writer>(
             Ok(ended) => ended_early(attempt, ended).into(),
             Err(Interrupted::ClientGone) => Failed::ClientGone,
             Err(Interrupted::Deadline) => {
-                return Err(Broken { failed: first_byte_timeout(attempt).into(), stale: false });
+                let fault = first_byte_timeout(attempt);
+                let failed = attempt.ran_out(deadline, Stage::FirstByte, fault);
+                return Err(Broken { failed, stale: false });
             }
         };
         return Err(Broken { failed, stale });
@@ -293,14 +324,17 @@ async fn send<N: Net, R: Reader, W: Writer>(
         })
         .await
     };
-    match client.unless_gone(attempt.total_by, writing).await {
+    let deadline = attempt.by(attempt.total_by);
+    match client.unless_gone(deadline, writing).await {
         Ok(Ok(complete)) => Ok(complete),
         Ok(Err(error)) => {
             let message = format!("the request could not be sent: {error}");
             Err(unreachable(attempt, &message).into())
         }
         Err(Interrupted::ClientGone) => Err(Failed::ClientGone),
-        Err(Interrupted::Deadline) => Err(total_timeout(Stage::Send).into()),
+        Err(Interrupted::Deadline) => {
+            Err(attempt.ran_out(deadline, Stage::Send, total_timeout(Stage::Send)))
+        }
     }
 }
 
