@@ -1,1 +1,3 @@
-fn main() {}
+//! The fast suite: everything that needs no socket.
+
+mod policy;
