@@ -9,7 +9,7 @@ use crate::{
     provider::HeaderLookup,
 };
 
-use super::plan::{LeafRef, Plan};
+use super::plan::{LeafRef, Plan, Route};
 
 /// How one try ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub struct Shown<'p> {
 /// A walk through a plan. Ends after at most the sum of `attempts + 1` over its leaves.
 #[derive(Debug)]
 pub struct Walk<'p> {
-    plan: &'p Plan<'p>,
+    route: Route<'p>,
     current: Option<LeafRef<'p>>,
     retry_number: u32,
     waited_for_upstream: Duration,
@@ -93,9 +93,9 @@ pub struct Walk<'p> {
 impl<'p> Walk<'p> {
     /// At the start of `plan`.
     #[must_use]
-    pub fn new(plan: &'p Plan<'p>) -> Walk<'p> {
+    pub fn new(plan: &'p Plan<'_>) -> Walk<'p> {
         Walk {
-            plan,
+            route: plan.route(),
             current: None,
             retry_number: 0,
             waited_for_upstream: Duration::ZERO,
@@ -107,7 +107,7 @@ impl<'p> Walk<'p> {
 
     /// The first target, at once. A plan without targets finishes here.
     pub fn first(&mut self) -> Step<'p> {
-        self.begin(self.plan.leaves().first(), Instant::default())
+        self.begin(self.route.leaves.first(), Instant::default())
     }
 
     /// What to do after the last handed-out try ended with `outcome`. `dice`: 64 random bits for the jitter.
@@ -120,7 +120,7 @@ impl<'p> Walk<'p> {
             let retry_number = self.retry_number;
             return Step::Try { leaf, not_before: now.after(wait), retry_number };
         }
-        let next = self.plan.next_after(leaf, |codes| falls_through(outcome, codes));
+        let next = self.route.next_after(leaf, |codes| falls_through(outcome, codes));
         self.begin(next, now)
     }
 

@@ -53,23 +53,9 @@ impl<'p> Plan<'p> {
         &self.leaves
     }
 
-    /// The target that follows `leaf`: its outcome climbs from the innermost fallback outward until one lets it fall
-    /// through and has a target left. Always later in the plan than `leaf`, so that every walk ends.
-    pub(super) fn next_after(
-        &self,
-        leaf: &PlannedLeaf<'p>,
-        falls_through: impl Fn(Option<&[u16]>) -> bool,
-    ) -> Option<&PlannedLeaf<'p>> {
-        let mut level = leaf.innermost;
-        while let Some(here) = level.and_then(|at| self.levels.get(at)) {
-            if let Some(next) = here.next
-                && falls_through(here.on_status_codes)
-            {
-                return self.leaves.get(next);
-            }
-            level = here.outer;
-        }
-        None
+    /// What a walk needs, borrowed.
+    pub(super) fn route(&self) -> Route<'_> {
+        Route { leaves: &self.leaves, levels: &self.levels }
     }
 
     /// Appends what `node` comes to. The recursion is bounded by `POLICY_DEPTH_MAX`, which the compiler enforces.
@@ -116,6 +102,34 @@ impl<'p> Plan<'p> {
                 level.next = (child_end < end).then_some(child_end);
             }
         }
+    }
+}
+
+/// A plan, borrowed: in slices, whose lifetimes may shrink to that of the walk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route<'p> {
+    pub leaves: &'p [PlannedLeaf<'p>],
+    levels: &'p [Level<'p>],
+}
+
+impl<'p> Route<'p> {
+    /// The target that follows `leaf`: its outcome climbs from the innermost fallback outward until one lets it fall
+    /// through and has a target left. Always later in the plan than `leaf`, so that every walk ends.
+    pub(super) fn next_after(
+        self,
+        leaf: LeafRef<'p>,
+        falls_through: impl Fn(Option<&[u16]>) -> bool,
+    ) -> Option<LeafRef<'p>> {
+        let mut level = leaf.innermost;
+        while let Some(here) = level.and_then(|at| self.levels.get(at)) {
+            if let Some(next) = here.next
+                && falls_through(here.on_status_codes)
+            {
+                return self.leaves.get(next);
+            }
+            level = here.outer;
+        }
+        None
     }
 }
 

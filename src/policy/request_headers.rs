@@ -57,7 +57,7 @@ pub struct RequestOptions<'r> {
     /// `x-portkey-debug: false`: bodies of this request are never logged.
     pub bodies_private: bool,
     /// Provider-specific headers: lower-case name without `x-portkey-`, and value.
-    pub provider_options: SmallVec<[(Cow<'r, str>, &'r str); 4]>,
+    pub provider_options: Vec<(Cow<'r, str>, &'r str)>,
 }
 
 impl<'r> RequestOptions<'r> {
