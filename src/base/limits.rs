@@ -126,3 +126,9 @@ pub const LOG_BODY_QUEUE_BYTES_MAX: usize = 64 << 20;
 const _: () = assert!(LOG_RECORD_BYTES_MAX < LOG_PAYLOAD_BYTES_MAX);
 const _: () = assert!(LOG_RECORD_BYTES_MAX < LOG_QUEUE_BYTES_MIN / 8);
 const _: () = assert!(LOG_BLOCK_BYTES < LOG_PAYLOAD_BYTES_MAX);
+/// Longest log filter, in bytes: the admin interface takes them from callers.
+pub const FILTER_BYTES_MAX: usize = 4 * 1024;
+/// Nesting of a log filter.
+pub const FILTER_DEPTH_MAX: usize = 32;
+/// Memory that one regular expression of a filter may compile to, in bytes.
+pub const FILTER_REGEX_BYTES_MAX: usize = 1 << 20;
