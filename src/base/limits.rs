@@ -187,3 +187,9 @@ pub const UPLOAD_WRITE_WITHIN: Duration = Duration::from_secs(60);
 pub const LOG_ROOM_PAUSE: Duration = Duration::from_millis(1);
 /// Characters of an upstream's unreadable error that the client is shown.
 pub const ERROR_EXCERPT_CHARS_MAX: usize = 2000;
+/// Longest log filter, in bytes: the admin interface takes them from callers.
+pub const FILTER_BYTES_MAX: usize = 4 * 1024;
+/// Nesting of a log filter.
+pub const FILTER_DEPTH_MAX: usize = 32;
+/// Memory that one regular expression of a filter may compile to, in bytes.
+pub const FILTER_REGEX_BYTES_MAX: usize = 1 << 20;
