@@ -21,6 +21,15 @@ OPEN_GATEWAY = WORLD["url"]["open"]
 KEYS = WORLD["keys"]
 CLIENT_SECONDS = 20
 GONE_SECONDS = 2
+MEGABYTE = 1_000_000
+PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+
+# What the emulator answers (upstream/fixtures.json).
+HELLO = "Hello from the mock! It has several words, so that a stream of it has several pieces."
+SCRIPTS = (
+    "Emoji 👩‍👩‍👧‍👦🏳️‍🌈🇫🇷 CJK 你好世界 日本語 한국어 RTL שלום مرحبا combining e\u0301 n\u0303 Z̶̢a̵l̷g̸o̷ math 𝒳𝕐"
+    ' quote " backslash \\ tab \t newline \n nul-ish \u0001 sep \u2028\u2029 end'
+)
 
 # A client of OpenAI's format has the same result whichever provider answers, and so has one of Anthropic's.
 OPENAI_TARGETS = ["mock-openai"] if DIRECT else ["mock-openai", "mock-claude"]

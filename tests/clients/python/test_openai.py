@@ -3,14 +3,9 @@
 import json
 
 import pytest
-from conftest import OPENAI_TARGETS, ask, openai_client, script, seen
+from conftest import HELLO, MEGABYTE, OPENAI_TARGETS, PIXEL, SCRIPTS, ask, openai_client, script, seen
 from pydantic import BaseModel
 
-HELLO = "Hello from the mock! It has several words, so that a stream of it has several pieces."
-SCRIPTS = (
-    "Emoji 👩‍👩‍👧‍👦🏳️‍🌈🇫🇷 CJK 你好世界 日本語 한국어 RTL שלום مرحبا combining e\u0301 n\u0303 Z̶̢a̵l̷g̸o̷ math 𝒳𝕐"
-    ' quote " backslash \\ tab \t newline \n nul-ish \u0001 sep \u2028\u2029 end'
-)
 WEATHER = {
     "type": "function",
     "function": {
@@ -23,8 +18,6 @@ WEATHER = {
         },
     },
 }
-PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
-MEGABYTE = 1_000_000
 
 both = pytest.mark.parametrize("target", OPENAI_TARGETS)
 
