@@ -29,7 +29,7 @@ WEATHER = {
 }
 PARIS = {"city": "Paris", "unit": "celsius"}
 TOKYO = {"city": "東京", "unit": "celsius"}
-COMMON = {"model": "claude-sonnet-4-5", "max_tokens": 500}
+COMMON = {"model": "claude-test", "max_tokens": 500}
 
 both = pytest.mark.parametrize("target", ANTHROPIC_TARGETS)
 both_puppets = pytest.mark.parametrize("target", ["puppet-" + t.partition("-")[2] for t in ANTHROPIC_TARGETS])
@@ -116,7 +116,7 @@ def test_an_image_reaches_an_openai_upstream_as_one():
 @both
 @pytest.mark.parametrize("stream", [False, True])
 def test_unicode_from_the_upstream(target, stream):
-    assert text_of(anthropic_client(target), "claude-sonnet-4-5", "say it in many scripts", stream) == SCRIPTS
+    assert text_of(anthropic_client(target), "claude-test", "say it in many scripts", stream) == SCRIPTS
 
 
 @both_puppets

@@ -252,7 +252,7 @@ def test_the_gateways_headers():
 @pytest.mark.gateway
 def test_a_virtual_key_in_the_model():
     answer = openai_client(None).chat.completions.with_raw_response.create(
-        model="@mock-claude/claude-sonnet-4-5", messages=ask("hello there")
+        model="@mock-claude/claude-test", messages=ask("hello there")
     )
     assert answer.headers["x-portkey-provider"] == "anthropic"
 

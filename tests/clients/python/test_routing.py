@@ -166,7 +166,7 @@ def test_a_condition_on_metadata_and_on_parameters():
 
 def test_what_a_target_cannot_express_makes_it_unfit():
     with pytest.raises(openai.BadRequestError) as caught:
-        chat(openai_client("mock-claude"), "claude-sonnet-4-5", n=2)
+        chat(openai_client("mock-claude"), "claude-test", n=2)
     assert "`n`" in caught.value.message or caught.value.param == "n"
     config = {
         "strategy": {"mode": "fallback"},
@@ -177,6 +177,6 @@ def test_what_a_target_cannot_express_makes_it_unfit():
 
 
 def test_what_only_tunes_sampling_is_dropped_and_said():
-    _, headers = chat(openai_client("mock-claude"), "claude-sonnet-4-5", seed=7, frequency_penalty=0.5)
+    _, headers = chat(openai_client("mock-claude"), "claude-test", seed=7, frequency_penalty=0.5)
     dropped = {name.strip() for name in headers["x-trunkline-dropped-params"].split(",")}
     assert dropped == {"seed", "frequency_penalty"}

@@ -106,7 +106,7 @@ async def openai_text(client, question):
 
 
 async def anthropic_text(client, question):
-    async with client.messages.stream(model="claude-sonnet-4-5", max_tokens=500, messages=ask(question)) as stream:
+    async with client.messages.stream(model="claude-test", max_tokens=500, messages=ask(question)) as stream:
         return "".join([piece async for piece in stream.text_stream])
 
 
