@@ -109,6 +109,7 @@ def test_an_image_reaches_an_openai_upstream_as_one():
     messages = [{"role": "user", "content": content}]
     anthropic_client("puppet-openai").messages.create(model=play.model, max_tokens=50, messages=messages)
     (record,) = seen(play.token)
+    assert record["path"] == "/v1/chat/completions"
     (image,) = [p for p in json.loads(record["body"])["messages"][0]["content"] if p["type"] == "image_url"]
     assert image["image_url"]["url"] == PIXEL
 

@@ -1,5 +1,6 @@
 """Failures reach the OpenAI and the Anthropic SDK as the exception that an application expects."""
 
+import json
 import time
 
 import anthropic
@@ -104,6 +105,7 @@ def test_a_wrong_api_key():
     with pytest.raises(openai.AuthenticationError) as caught:
         client.chat.completions.create(model="gpt-4o", messages=ask("hello there"))
     assert caught.value.body["type"] == "authentication_error"
+    assert caught.value.response.headers["x-trunkline-error-source"] == "client"
     with pytest.raises(openai.AuthenticationError):
         client.models.list()
     client = anthropic.Anthropic(base_url=GATEWAY, api_key="tl-wrong", max_retries=0)
@@ -128,6 +130,15 @@ def test_a_held_credential_is_not_sent_to_another_host():
     with pytest.raises(openai.PermissionDeniedError):
         openai_chat("mock-openai", play.model, custom_host="http://127.0.0.1:9/v1")
     assert seen(play.token) == []
+
+
+@pytest.mark.gateway
+def test_an_upstream_that_refuses_connections():
+    config = {"provider": "openai", "api_key": "sk-own", "custom_host": "http://127.0.0.1:1/v1"}
+    with pytest.raises(openai.InternalServerError) as caught:
+        openai_chat(None, "gpt-4o", config=json.dumps(config))
+    assert caught.value.status_code == 502
+    assert caught.value.response.headers["x-trunkline-error-source"] == "network"
 
 
 @pytest.mark.gateway
@@ -201,14 +212,13 @@ def test_a_broken_stream_ends_in_an_error_event_of_the_clients_format(chat, targ
 
 
 @pytest.mark.gateway
-@pytest.mark.parametrize("target", ["puppet-openai", "puppet-claude"])
-def test_a_stream_that_starts_with_an_error_is_an_error_status(target):
+@pytest.mark.parametrize("target,status", [("puppet-claude", 529), ("puppet-openai", None)])
+def test_a_stream_that_starts_with_an_error_is_an_error_status(target, status):
+    # Anthropic's error types stand for a status each; OpenAI's only for "the server's fault".
     with pytest.raises(openai.InternalServerError) as caught:
         openai_chat(target, script("firsterror-529").model, stream=True)
-    assert caught.value.status_code == 529
+    assert status in (None, caught.value.status_code)
     assert "the stream says 529" in str(caught.value)
-    with pytest.raises(anthropic.OverloadedError) as caught:
+    with pytest.raises(anthropic.OverloadedError if status else anthropic.InternalServerError) as caught:
         anthropic_chat(target, script("firsterror-529").model, stream=True)
     assert "the stream says 529" in str(caught.value)
-
-

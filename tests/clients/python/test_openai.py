@@ -145,6 +145,7 @@ def test_an_image_reaches_an_anthropic_upstream_as_one():
     content = [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": PIXEL}}]
     openai_client("puppet-claude").chat.completions.create(model=play.model, messages=[{"role": "user", "content": content}])
     (record,) = seen(play.token)
+    assert record["path"] == "/v1/messages"
     (image,) = [part for part in json.loads(record["body"])["messages"][0]["content"] if part["type"] == "image"]
     assert image["source"] == {"type": "base64", "media_type": "image/png", "data": PIXEL.partition(",")[2]}
 
@@ -246,6 +247,7 @@ def test_the_gateways_headers():
     assert headers["x-portkey-retry-attempt-count"] == "0"
     assert headers["x-portkey-cache-status"] in ("DISABLED", "MISS")
     assert headers["x-trunkline-request-id"]
+    assert "gw;dur=" in headers["server-timing"] and "upstream;dur=" in headers["server-timing"]
     assert answer.parse().choices[0].message.content == HELLO
 
 

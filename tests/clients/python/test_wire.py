@@ -61,6 +61,7 @@ def test_an_error_passes_byte_for_byte(target, status):
     answer = post(target, ODD.replace("MODEL", play.model).encode())
     (record,) = seen(play.token)
     assert (answer.status_code, answer.content) == (status, record["sent"])
+    assert answer.headers["x-trunkline-error-source"] == "upstream"
 
 
 def test_an_override_changes_only_its_field():
