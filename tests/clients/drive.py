@@ -32,7 +32,10 @@ def main():
     direct = os.environ.get("TRUNKLINE_DIRECT") == "1"
     suites = sys.argv[1:] or ["pytest", "node"]
     deadline = time.monotonic() + TOTAL_SECONDS
-    with tempfile.TemporaryDirectory(prefix="trunkline-clients-") as folder, Processes(pathlib.Path(folder)) as processes:
+    with (
+        tempfile.TemporaryDirectory(prefix="trunkline-clients-") as folder,
+        Processes(pathlib.Path(folder)) as processes,
+    ):
         world = start(processes, pathlib.Path(folder), direct)
         env = os.environ | {"TRUNKLINE_WORLD": str(world), "PYTHONDONTWRITEBYTECODE": "1"}
         for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "PORTKEY_API_KEY"):

@@ -88,7 +88,10 @@ def test_parallel_tool_calls_and_their_results(target, stream):
     calls = [block for block in answer.content if block.type == "tool_use"]
     assert [(c.id, c.input) for c in calls] == [("call_paris", PARIS), ("call_tokyo", TOKYO)]
     assert answer.stop_reason == "tool_use"
-    messages += [{"role": "assistant", "content": answer.content}, {"role": "user", "content": [result(c) for c in calls]}]
+    messages += [
+        {"role": "assistant", "content": answer.content},
+        {"role": "user", "content": [result(c) for c in calls]},
+    ]
     final = client.messages.create(**options, messages=messages)
     assert final.content[0].text == "18 degrees in Paris, 24 in Tokyo."
 

@@ -121,7 +121,9 @@ def test_an_api_key_is_held_to_its_allow_lists():
     with pytest.raises(openai.PermissionDeniedError):
         openai_client(None, key="narrow-app").chat.completions.create(model="o3", messages=ask("hello there"))
     with pytest.raises(openai.PermissionDeniedError):
-        openai_client("mock-claude", key="narrow-app").chat.completions.create(model="gpt-4o", messages=ask("hello there"))
+        openai_client("mock-claude", key="narrow-app").chat.completions.create(
+            model="gpt-4o", messages=ask("hello there")
+        )
 
 
 @pytest.mark.gateway
@@ -182,7 +184,10 @@ def test_the_gateways_deadline_is_a_408(stream):
 @stream_or_not
 @pytest.mark.parametrize(
     "chat,target,raised",
-    [(openai_chat, "puppet-openai", openai.APITimeoutError), (anthropic_chat, "puppet-claude", anthropic.APITimeoutError)],
+    [
+        (openai_chat, "puppet-openai", openai.APITimeoutError),
+        (anthropic_chat, "puppet-claude", anthropic.APITimeoutError),
+    ],
 )
 def test_a_client_that_gives_up_waiting_frees_the_upstream(chat, target, raised, stream):
     play = script("slow-10000")

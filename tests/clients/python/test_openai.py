@@ -34,7 +34,9 @@ def test_chat(target):
 
 @both
 def test_stream(target):
-    chunks = list(openai_client(target).chat.completions.create(model="gpt-4o", messages=ask("hello there"), stream=True))
+    chunks = list(
+        openai_client(target).chat.completions.create(model="gpt-4o", messages=ask("hello there"), stream=True)
+    )
     assert joined(chunks) == HELLO
     assert sum(bool(c.choices and c.choices[0].delta.content) for c in chunks) > 3
     assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["stop"]
@@ -56,7 +58,9 @@ def test_usage_of_a_stream_comes_in_a_last_chunk_when_asked_for(target):
 
 @both
 def test_no_usage_chunk_in_a_stream_when_not_asked_for(target):
-    chunks = list(openai_client(target).chat.completions.create(model="gpt-4o", messages=ask("hello there"), stream=True))
+    chunks = list(
+        openai_client(target).chat.completions.create(model="gpt-4o", messages=ask("hello there"), stream=True)
+    )
     assert all(c.choices and c.usage is None for c in chunks)
 
 
@@ -78,7 +82,10 @@ def test_parallel_tool_calls_and_their_results(target):
     client, messages = openai_client(target), ask("weather in two cities")
     answer = client.chat.completions.create(model="gpt-4o", messages=messages, tools=[WEATHER], tool_choice="auto")
     calls = answer.choices[0].message.tool_calls
-    assert [(c.id, json.loads(c.function.arguments)["city"]) for c in calls] == [("call_paris", "Paris"), ("call_tokyo", "東京")]
+    assert [(c.id, json.loads(c.function.arguments)["city"]) for c in calls] == [
+        ("call_paris", "Paris"),
+        ("call_tokyo", "東京"),
+    ]
     messages.append(answer.choices[0].message)
     messages += [{"role": "tool", "tool_call_id": c.id, "content": "mild"} for c in calls]
     final = client.chat.completions.create(model="gpt-4o", messages=messages, tools=[WEATHER])
@@ -135,7 +142,9 @@ def test_image(target):
         {"type": "text", "text": "what is in this picture"},
         {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}},
     ]
-    answer = openai_client(target).chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": content}])
+    answer = openai_client(target).chat.completions.create(
+        model="gpt-4o", messages=[{"role": "user", "content": content}]
+    )
     assert answer.choices[0].message.content == "A single red pixel."
 
 
@@ -143,7 +152,9 @@ def test_image(target):
 def test_an_image_reaches_an_anthropic_upstream_as_one():
     play = script("echo")
     content = [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": PIXEL}}]
-    openai_client("puppet-claude").chat.completions.create(model=play.model, messages=[{"role": "user", "content": content}])
+    openai_client("puppet-claude").chat.completions.create(
+        model=play.model, messages=[{"role": "user", "content": content}]
+    )
     (record,) = seen(play.token)
     assert record["path"] == "/v1/messages"
     (image,) = [part for part in json.loads(record["body"])["messages"][0]["content"] if part["type"] == "image"]
@@ -270,5 +281,3 @@ def test_the_config_of_the_api_key():
 
 def joined(chunks):
     return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
-
-

@@ -99,7 +99,9 @@ def test_async_client():
 )
 def test_errors(status, raised):
     with pytest.raises(raised) as caught:
-        portkey_client("puppet-openai").chat.completions.create(model=script(f"status-{status}").model, messages=ask("hi"))
+        portkey_client("puppet-openai").chat.completions.create(
+            model=script(f"status-{status}").model, messages=ask("hi")
+        )
     assert caught.value.status_code == status
     if status == 429:
         assert caught.value.response.headers["retry-after"] == "7"
@@ -243,7 +245,9 @@ def test_an_open_gateway_ignores_portkeys_api_key():
 
 @pytest.mark.gateway
 def test_headers_made_by_portkey_for_the_openai_sdk():
-    headers = createHeaders(api_key=KEYS["app"], virtual_key="mock-claude", trace_id="trace-9", metadata={"team": "blue"})
+    headers = createHeaders(
+        api_key=KEYS["app"], virtual_key="mock-claude", trace_id="trace-9", metadata={"team": "blue"}
+    )
     client = openai.OpenAI(base_url=GATEWAY + "/v1", api_key="not-used", default_headers=headers, max_retries=0)
     answer = client.chat.completions.with_raw_response.create(model="m", messages=ask("hello there"))
     assert answer.parse().choices[0].message.content == HELLO
@@ -253,7 +257,9 @@ def test_headers_made_by_portkey_for_the_openai_sdk():
 @pytest.mark.gateway
 def test_a_wrong_api_key():
     with pytest.raises(errors.AuthenticationError):
-        portkey_client("mock-openai", api_key="tl-wrong").chat.completions.create(model="m", messages=ask("hello there"))
+        portkey_client("mock-openai", api_key="tl-wrong").chat.completions.create(
+            model="m", messages=ask("hello there")
+        )
 
 
 @pytest.mark.gateway

@@ -212,7 +212,12 @@ class Answer:
 
     async def raw(self, status, data, content_type, extra=None):
         self.record["sent"] += data
-        fields = {"content-type": content_type, "content-length": len(data), "x-request-id": "puppet-1", **(extra or {})}
+        fields = {
+            "content-type": content_type,
+            "content-length": len(data),
+            "x-request-id": "puppet-1",
+            **(extra or {}),
+        }
         head = f"HTTP/1.1 {status} Scripted\r\n" + "".join(f"{k}: {v}\r\n" for k, v in fields.items()) + "\r\n"
         self.writer.write(head.encode() + data)
         await self.writer.drain()
@@ -222,7 +227,7 @@ class Answer:
         """Waits; true, and noted, if the client closed or reset the connection meanwhile."""
         try:
             gone = await asyncio.wait_for(self.reader.read(1), seconds) == b""
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return False
         except ConnectionError:
             gone = True
