@@ -1,0 +1,177 @@
+"""The Anthropic SDK: the same through the gateway, whichever provider answers."""
+
+import json
+
+import anthropic
+import pytest
+from conftest import (
+    ANTHROPIC_TARGETS,
+    GATEWAY,
+    HELLO,
+    KEYS,
+    MEGABYTE,
+    PIXEL,
+    SCRIPTS,
+    anthropic_client,
+    ask,
+    script,
+    seen,
+)
+
+WEATHER = {
+    "name": "get_weather",
+    "description": "The weather of a city",
+    "input_schema": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "unit": {"type": "string"}},
+        "required": ["city"],
+    },
+}
+PARIS = {"city": "Paris", "unit": "celsius"}
+TOKYO = {"city": "東京", "unit": "celsius"}
+COMMON = {"model": "claude-test", "max_tokens": 500}
+
+both = pytest.mark.parametrize("target", ANTHROPIC_TARGETS)
+both_puppets = pytest.mark.parametrize("target", ["puppet-" + t.partition("-")[2] for t in ANTHROPIC_TARGETS])
+
+
+@both
+def test_message(target):
+    answer = anthropic_client(target).messages.create(**COMMON, system="Be brief.", messages=ask("hello there"))
+    assert (answer.type, answer.role, answer.stop_reason) == ("message", "assistant", "end_turn")
+    assert [(block.type, block.text) for block in answer.content] == [("text", HELLO)]
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (9, 17)
+
+
+@both
+def test_stream_events(target):
+    events = list(anthropic_client(target).messages.create(**COMMON, messages=ask("hello there"), stream=True))
+    kinds = [e.type for e in events if e.type != "ping"]
+    assert kinds[:2] == ["message_start", "content_block_start"]
+    assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
+    assert set(kinds[2:-3]) == {"content_block_delta"}
+    assert len(kinds) > 8
+    assert "".join(e.delta.text for e in events if e.type == "content_block_delta") == HELLO
+
+
+@both
+def test_the_stream_helper_of_the_sdk(target):
+    with anthropic_client(target).messages.stream(**COMMON, messages=ask("hello there")) as stream:
+        assert "".join(stream.text_stream) == HELLO
+        final = stream.get_final_message()
+    assert final.stop_reason == "end_turn"
+    assert final.usage.output_tokens == 17
+
+
+@both
+def test_tool_call_and_its_result(target):
+    client, messages = anthropic_client(target), ask("weather in one city")
+    answer = client.messages.create(**COMMON, messages=messages, tools=[WEATHER])
+    assert answer.stop_reason == "tool_use"
+    (call,) = [block for block in answer.content if block.type == "tool_use"]
+    assert (call.id, call.name, call.input) == ("call_paris", "get_weather", PARIS)
+    messages += [{"role": "assistant", "content": answer.content}, {"role": "user", "content": [result(call)]}]
+    final = client.messages.create(**COMMON, messages=messages, tools=[WEATHER])
+    assert final.content[0].text == "It is 18 degrees in Paris."
+
+
+@both
+@pytest.mark.parametrize("stream", [False, True])
+def test_parallel_tool_calls_and_their_results(target, stream):
+    client, messages = anthropic_client(target), ask("weather in two cities")
+    options = COMMON | {"tools": [WEATHER], "tool_choice": {"type": "auto"}}
+    if stream:
+        with client.messages.stream(**options, messages=messages) as events:
+            answer = events.get_final_message()
+    else:
+        answer = client.messages.create(**options, messages=messages)
+    calls = [block for block in answer.content if block.type == "tool_use"]
+    assert [(c.id, c.input) for c in calls] == [("call_paris", PARIS), ("call_tokyo", TOKYO)]
+    assert answer.stop_reason == "tool_use"
+    messages += [
+        {"role": "assistant", "content": answer.content},
+        {"role": "user", "content": [result(c) for c in calls]},
+    ]
+    final = client.messages.create(**options, messages=messages)
+    assert final.content[0].text == "18 degrees in Paris, 24 in Tokyo."
+
+
+@both
+def test_image(target):
+    source = {"type": "base64", "media_type": "image/png", "data": PIXEL.partition(",")[2]}
+    content = [{"type": "image", "source": source}, {"type": "text", "text": "what is in this picture"}]
+    answer = anthropic_client(target).messages.create(**COMMON, messages=[{"role": "user", "content": content}])
+    assert answer.content[0].text == "A single red pixel."
+
+
+@pytest.mark.gateway
+def test_an_image_reaches_an_openai_upstream_as_one():
+    play = script("echo")
+    source = {"type": "base64", "media_type": "image/png", "data": PIXEL.partition(",")[2]}
+    content = [{"type": "image", "source": source}, {"type": "text", "text": "look"}]
+    messages = [{"role": "user", "content": content}]
+    anthropic_client("puppet-openai").messages.create(model=play.model, max_tokens=50, messages=messages)
+    (record,) = seen(play.token)
+    assert record["path"] == "/v1/chat/completions"
+    (image,) = [p for p in json.loads(record["body"])["messages"][0]["content"] if p["type"] == "image_url"]
+    assert image["image_url"]["url"] == PIXEL
+
+
+@both
+@pytest.mark.parametrize("stream", [False, True])
+def test_unicode_from_the_upstream(target, stream):
+    assert text_of(anthropic_client(target), "claude-test", "say it in many scripts", stream) == SCRIPTS
+
+
+@both_puppets
+@pytest.mark.parametrize("stream", [False, True])
+def test_unicode_there_and_back(target, stream):
+    assert text_of(anthropic_client(target), script("echo").model, SCRIPTS, stream) == SCRIPTS
+
+
+@both_puppets
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_megabyte_there_and_back(target, stream):
+    text = "".join(f"{i:07} " for i in range(MEGABYTE // 8))
+    assert text_of(anthropic_client(target), script("echo").model, text, stream) == text
+
+
+def test_count_tokens():
+    answer = anthropic_client("puppet-claude").messages.count_tokens(model=script("count").model, messages=ask("hi"))
+    assert answer.input_tokens == 42
+
+
+def test_the_providers_own_headers_reach_the_upstream():
+    # Newer SDKs ask for a newer version of the API than gateways default to; theirs must win.
+    client, play = anthropic_client("puppet-claude"), script("echo")
+    betas = {"anthropic-beta": "one-2025-01-01,two-2025-01-01"}
+    client.messages.create(model=play.model, max_tokens=50, messages=ask("hi"), extra_headers=betas)
+    (record,) = seen(play.token)
+    assert record["headers"]["anthropic-version"] == client.default_headers["anthropic-version"]
+    assert record["headers"]["anthropic-beta"] == "one-2025-01-01,two-2025-01-01"
+
+
+@pytest.mark.gateway
+def test_the_gateways_headers():
+    answer = anthropic_client("mock-openai").messages.with_raw_response.create(**COMMON, messages=ask("hello there"))
+    assert answer.headers["x-portkey-provider"] == "openai"
+    assert answer.headers["x-portkey-trace-id"]
+    assert answer.headers["x-trunkline-request-id"]
+
+
+@pytest.mark.gateway
+def test_the_api_key_may_be_a_bearer_token():
+    client = anthropic.Anthropic(base_url=GATEWAY, auth_token=KEYS["claude-app"], api_key=None, max_retries=0)
+    assert client.messages.create(**COMMON, messages=ask("hello there")).content[0].text == HELLO
+
+
+def text_of(client, model, text, stream):
+    options = {"model": model, "max_tokens": 500_000, "messages": ask(text)}
+    if not stream:
+        return client.messages.create(**options, timeout=20).content[0].text
+    with client.messages.stream(**options) as events:
+        return "".join(events.text_stream)
+
+
+def result(call):
+    return {"type": "tool_result", "tool_use_id": call.id, "content": "mild"}
