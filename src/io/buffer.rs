@@ -22,4 +22,15 @@ impl WriteList {
             self.parts.push(part);
         }
     }
+
+    /// The parts that are left to write.
+    #[must_use]
+    pub fn rest(&self) -> &[Bytes] {
+        &self.parts
+    }
+
+    /// Lets go of all parts; the allocations stay.
+    pub fn clear(&mut self) {
+        self.parts.clear();
+    }
 }
