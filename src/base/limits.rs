@@ -193,3 +193,36 @@ pub const FILTER_BYTES_MAX: usize = 4 * 1024;
 pub const FILTER_DEPTH_MAX: usize = 32;
 /// Memory that one regular expression of a filter may compile to, in bytes.
 pub const FILTER_REGEX_BYTES_MAX: usize = 1 << 20;
+/// Largest request body that the sandbox keeps whole, in bytes: as much as the gateway buffers by default.
+pub const SANDBOX_BODY_BYTES_MAX: usize = 32 << 20;
+/// How much of an upload the sandbox keeps, to find the file's name in, in bytes; all of it is counted.
+pub const SANDBOX_UPLOAD_KEPT_BYTES: usize = 64 * 1024;
+/// Chunks that a sandbox script may ask for: a day at more than ten a second.
+pub const SANDBOX_CHUNKS_MAX: usize = 1_000_000;
+/// Bytes of one chunk that a sandbox script may ask for.
+pub const SANDBOX_CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Text of a plain sandbox answer, in bytes: it is built whole. A stream is not, and may be longer.
+pub const SANDBOX_TEXT_BYTES_MAX: u64 = 64 << 20;
+/// Longest wait that a sandbox script may ask for.
+pub const SANDBOX_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Tool calls, choices, interim answers and the like of one sandbox answer.
+pub const SANDBOX_REPEAT_MAX: usize = 128;
+/// Numbers of one embedding of the sandbox.
+pub const SANDBOX_DIMENSIONS_MAX: u64 = 4096;
+/// Inputs of one embeddings request to the sandbox, the bound that OpenAI has.
+pub const SANDBOX_INPUTS_MAX: usize = 2048;
+/// Requests and disconnects that the sandbox remembers.
+pub const SANDBOX_RECORDS_MAX: usize = 1024;
+/// Bytes of a remembered request body.
+pub const SANDBOX_RECORDED_BODY_BYTES_MAX: usize = 1 << 20;
+/// Read buffer of a sandbox connection, in bytes.
+pub const SANDBOX_READ_BYTES: usize = 8 * 1024;
+/// How long the sandbox reads on after it refused a request, so that the refusal is not lost to a reset.
+pub const SANDBOX_LINGER_FOR: Duration = Duration::from_secs(2);
+/// First byte of the sandbox of `quickstart`.
+pub const SANDBOX_FIRST_BYTE: Duration = Duration::from_millis(150);
+/// Time between two chunks of the sandbox of `quickstart`.
+pub const SANDBOX_INTERVAL: Duration = Duration::from_millis(30);
+
+const _: () = assert!(SANDBOX_BODY_BYTES_MAX as u64 >= BODY_BYTES_DEFAULT);
+const _: () = assert!(SANDBOX_UPLOAD_KEPT_BYTES <= SANDBOX_BODY_BYTES_MAX);

@@ -3,6 +3,4 @@
 mod fuzz_http;
 mod http;
 mod monoio_http_faults;
-//! The fast suite: everything that needs no socket.
-
 mod policy;
