@@ -226,3 +226,13 @@ pub const SANDBOX_INTERVAL: Duration = Duration::from_millis(30);
 
 const _: () = assert!(SANDBOX_BODY_BYTES_MAX as u64 >= BODY_BYTES_DEFAULT);
 const _: () = assert!(SANDBOX_UPLOAD_KEPT_BYTES <= SANDBOX_BODY_BYTES_MAX);
+
+/// Workers of a process.
+pub const WORKERS_MAX: usize = 256;
+/// Connections that the kernel queues for a worker.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Descriptors kept for files, resolvers and the ring when connections are bounded from RLIMIT_NOFILE. Each client
+/// connection may need one upstream connection too.
+pub const DESCRIPTORS_KEPT: usize = 256;
+/// What "unlimited" is taken for.
+pub const DESCRIPTORS_UNLIMITED: usize = 1 << 20;

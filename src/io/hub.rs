@@ -32,6 +32,7 @@ pub struct Hub {
     epoch: Mutex<Arc<Epoch>>,
     draining: AtomicBool,
     mailboxes: Vec<Arc<Mailbox>>,
+    refusal: Mutex<Option<String>>,
 }
 
 impl Hub {
@@ -43,7 +44,19 @@ impl Hub {
             epoch: Mutex::new(epoch),
             draining: AtomicBool::new(false),
             mailboxes,
+            refusal: Mutex::default(),
         }
+    }
+
+    /// Notes how the last reload went: `Some`: what was wrong with the file.
+    pub fn reloaded(&self, refusal: Option<String>) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+    }
+
+    /// What was wrong with the file at the last reload, if it was refused.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Publishes an epoch: exchanges that begin from here on run on it.

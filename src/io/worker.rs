@@ -57,6 +57,21 @@ pub fn uring_works() -> bool {
     monoio::utils::detect_uring() && io_uring::IoUring::new(8).is_ok()
 }
 
+/// Raises the limit on open files to what is allowed, and tells it.
+#[must_use]
+pub fn raise_descriptor_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // Refused, the old limit holds; either way the limit in force is what counts.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+    let current = getrlimit(Resource::Nofile).current;
+    current.map_or(limits::DESCRIPTORS_UNLIMITED, |limit| {
+        usize::try_from(limit).unwrap_or(limits::DESCRIPTORS_UNLIMITED)
+    })
+}
+
 /// Runs a worker on this thread until it has drained.
 pub fn run<S: Serve>(start: Start, make: impl FnOnce(Uring) -> S) -> io::Result<()> {
     if let Some(core) = start.core {
