@@ -1,7 +1,7 @@
 //! Server-sent events by the rules of the HTML standard: a scanner that takes bytes as they arrive and lends out each
 //! event where it lies, and a writer.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
 use crate::base::limits::EVENT_BYTES_MAX;
 
@@ -84,12 +84,9 @@ impl Scanner {
     }
 
     /// The event that the stream's end cut short of its blank line, if it has data. The standard drops it; servers
-    /// that forget their last line feed mean it. Its `end` is 0, and the scanner is at the start of a stream again.
+    /// that forget their last line feed mean it. Its `end` is 0.
     pub fn pending_data(&mut self) -> Option<Event<'_>> {
-        let Scanner { carry, mut joined, mut begun, .. } = std::mem::take(self);
-        self.carry = carry;
-        joined.clear();
-        self.joined = joined;
+        let mut begun = self.begun;
         let event = read_event(&self.carry, &mut begun, &mut self.joined, 0);
         (!event.comment_only).then_some(event)
     }
@@ -190,20 +187,19 @@ fn read_event<'a>(
     while !rest.is_empty() {
         let (line, behind) = split_line(rest);
         rest = behind.unwrap_or_default();
-        match field(line) {
-            (b"event", value) => name = value,
-            (b"data", value) => match data {
+        if let Some(value) = field(line, b"data") {
+            match data {
                 None => data = Some(value),
                 Some(first) => {
-                    if !several {
+                    if !std::mem::replace(&mut several, true) {
                         joined.extend_from_slice(first);
-                        several = true;
                     }
                     joined.push(b'\n');
                     joined.extend_from_slice(value);
                 }
-            },
-            _ => {}
+            }
+        } else if let Some(value) = field(line, b"event") {
+            name = value;
         }
     }
     let comment_only = data.is_none();
@@ -211,13 +207,13 @@ fn read_event<'a>(
     Event { name, data, end, comment_only }
 }
 
-/// The name and the value of a line; a comment has no name.
-fn field(line: &[u8]) -> (&[u8], &[u8]) {
-    let Some(colon) = memchr(b':', line) else {
-        return (line, b"");
-    };
-    let value = &line[colon + 1..];
-    (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
+/// The value of a line, if its field is `name`.
+fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    match line.strip_prefix(name)? {
+        [] => Some(b""),
+        [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
+        _ => None,
+    }
 }
 
 /// The first line and, if a line break ends it, what follows.

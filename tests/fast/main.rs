@@ -4,3 +4,9 @@ mod fuzz_http;
 mod http;
 mod monoio_http_faults;
 mod policy;
+//! The tests that take no sockets and no time: JSON and event streams against other readings of them, and against
+//! seeded noise.
+
+mod fuzz_wire;
+mod json;
+mod sse;

@@ -147,7 +147,8 @@ impl Member {
     /// The key, decoded. It is UTF-8 unless it was written with half a surrogate pair.
     #[must_use]
     pub fn name<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]> {
-        let inner = body.get(self.key_start as usize + 1..self.key_end as usize - 1);
+        let inner =
+            body.get(self.key_start as usize + 1..(self.key_end as usize).saturating_sub(1));
         let inner = inner.unwrap_or_default();
         if self.escaped { unescape(inner).unwrap_or_default() } else { Cow::Borrowed(inner) }
     }
