@@ -10,3 +10,7 @@ mod policy;
 mod fuzz_wire;
 mod json;
 mod sse;
+//! The fast suite: pure layers and simulated worlds, no sockets, a few seconds for all of it.
+
+mod sandbox;
+mod world;
