@@ -1,1 +1,4 @@
 //! x
+
+pub mod check;
+pub mod key_command;
