@@ -236,3 +236,44 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 pub const DESCRIPTORS_KEPT: usize = 256;
 /// What "unlimited" is taken for.
 pub const DESCRIPTORS_UNLIMITED: usize = 1 << 20;
+/// Configuration file, in bytes: thousands of virtual keys and API keys stay under 2 MiB.
+pub const CONFIG_FILE_BYTES_MAX: usize = 16 << 20;
+/// Nesting of the configuration file: a policy at its deepest takes two levels a node, below `configs.NAME`.
+pub const CONFIG_FILE_DEPTH_MAX: usize = 64;
+/// Nodes of the configuration file once aliases are expanded: a "billion laughs" file ends here.
+pub const CONFIG_FILE_NODES_MAX: usize = 1_000_000;
+/// Mistakes reported at once; a reader of more has the wrong file.
+pub const MISTAKES_MAX: usize = 1000;
+/// Characters of a found value that a message shows.
+pub const SHOWN_CHARS_MAX: usize = 60;
+/// Longest name of a virtual key, config or API key: names are columns of the log.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Longest deadline a configuration may set.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Smallest request head limit: SDKs send about 1 KiB of headers.
+pub const HEAD_BYTES_MIN: usize = 4 * 1024;
+/// Largest buffered body limit: a body is held in memory whole.
+pub const BODY_BYTES_MAX: u64 = 4 << 30;
+/// Largest upload limit: a bound so that sizes cannot overflow.
+pub const UPLOAD_BYTES_MAX: u64 = 1 << 50;
+/// Most client connections that may be set: more than one address's ports.
+pub const CONNECTIONS_MAX: usize = 10_000_000;
+/// Most workers, and the highest core number plus one: the size of a `cpu_set_t`.
+pub const WORKERS_MAX: usize = 1024;
+/// Bounds on `log.sync`: below, the disk does nothing else; above, a power loss costs too much.
+pub const LOG_SYNC_MIN: Duration = Duration::from_millis(1);
+/// See [`LOG_SYNC_MIN`].
+pub const LOG_SYNC_MAX: Duration = Duration::from_secs(60);
+/// Largest weight of a target, so that a sum of weights stays finite.
+pub const WEIGHT_MAX: f64 = 1e9;
+/// Bytes of `override_params` that all leaves of one inline config may hold together: a parent's are copied into
+/// each leaf, so that a small header could otherwise take megabytes.
+pub const INLINE_OVERRIDE_BYTES_MAX: usize = 1 << 20;
+/// Headers that one target may pass on.
+pub const FORWARD_HEADERS_MAX: usize = 64;
+/// Labels of a custom host's name.
+pub const HOST_LABELS_MAX: usize = 10;
+/// Characters of a custom host's name.
+pub const HOST_BYTES_MAX: usize = 253;
+
+const _: () = assert!(CONFIG_FILE_DEPTH_MAX > 2 * POLICY_DEPTH_MAX + 8);

@@ -2,6 +2,7 @@
 //! this outcome, and what it cost. Time and dice are arguments.
 
 pub mod allow;
+pub mod api_key;
 pub mod attempt;
 pub mod glob;
 pub mod key;
