@@ -135,8 +135,6 @@ pub const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 pub const BACK_OFF_LONGEST: Duration = Duration::from_secs(16);
 /// Jitter adds at most one part in this many to a back-off: 20 %.
 pub const BACK_OFF_JITTER_DIVISOR: u64 = 5;
-/// Names that one `forward_headers` list may hold: a request has no more header lines than that.
-pub const FORWARD_HEADERS_MAX: usize = HEADERS_MAX;
 
 const _: () = assert!(BACK_OFF_FIRST.as_secs() <= BACK_OFF_LONGEST.as_secs());
 const _: () = assert!(BACK_OFF_LONGEST.as_secs() < RETRY_AFTER_MAX.as_secs());
@@ -227,8 +225,6 @@ pub const SANDBOX_INTERVAL: Duration = Duration::from_millis(30);
 const _: () = assert!(SANDBOX_BODY_BYTES_MAX as u64 >= BODY_BYTES_DEFAULT);
 const _: () = assert!(SANDBOX_UPLOAD_KEPT_BYTES <= SANDBOX_BODY_BYTES_MAX);
 
-/// Workers of a process.
-pub const WORKERS_MAX: usize = 256;
 /// Connections that the kernel queues for a worker.
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// Descriptors kept for files, resolvers and the ring when connections are bounded from RLIMIT_NOFILE. Each client

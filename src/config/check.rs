@@ -72,7 +72,7 @@ fn from_tree(mut tree: Tree, variables: Variables<'_>, report: &mut Report) -> O
     config.config_ids = config_ids;
     config.virtual_keys = keys.keys;
     config.virtual_key_ids = keys.ids;
-    config.open = sections::open(&root, &config, report);
+    sections::open(&root, &mut config, report);
     config.seal();
     Some(config)
 }

@@ -3,7 +3,7 @@
 
 pub mod check;
 pub mod compile;
-mod digest;
+pub mod digest;
 pub mod hosts;
 mod keyring;
 mod nearest;
@@ -46,6 +46,8 @@ pub struct Config {
     pub state: PathBuf,
     /// Whether requests without an API key are served: no keys are defined, or the file says `auth: open`.
     pub open: bool,
+    /// The file says `auth: open`: it may be open beyond loopback too.
+    pub open_on_purpose: bool,
     /// By id.
     pub virtual_keys: Vec<VirtualKey>,
     /// By id.
@@ -80,6 +82,7 @@ impl Config {
             workers: Workers::Auto,
             state: PathBuf::from("./state"),
             open: true,
+            open_on_purpose: false,
             virtual_keys: Vec::new(),
             configs: Vec::new(),
             api_keys: Vec::new(),

@@ -285,7 +285,7 @@ fn hosts(spot: &Spot<'_>, report: &mut Report) -> Vec<String> {
 }
 
 /// `auth`, and whether requests without an API key are served.
-pub fn open(root: &Spot<'_>, config: &Config, report: &mut Report) -> bool {
+pub fn open(root: &Spot<'_>, config: &mut Config, report: &mut Report) {
     let said = root.get("auth").is_some_and(|spot| {
         let open = matches!(&spot.tree.value, Value::Text(text) if text == "open");
         if !open {
@@ -305,7 +305,8 @@ pub fn open(root: &Spot<'_>, config: &Config, report: &mut Report) -> bool {
              api_keys (`trunkline key new` makes one), listen on 127.0.0.1, or write auth: open",
         );
     }
-    said || no_keys
+    config.open = said || no_keys;
+    config.open_on_purpose = said;
 }
 
 /// `prices`: only what asks for nothing.

@@ -46,8 +46,13 @@ pub fn configuration(origin: &Origin, overrides: &Overrides) -> Result<Config, S
         Origin::File(path) => checked(&path.display().to_string(), &read(path)?)?,
     };
     overrides.apply(&mut config);
-    if let Some(refusal) = config.refuses_to_listen() {
-        return Err(refusal);
+    let exposed = config.open && !config.listen.ip().is_loopback();
+    if exposed && overrides.listen.is_some() && !config.open_on_purpose {
+        return Err(format!(
+            "trunkline: --listen {} would let anyone use this gateway: define api_keys in the file, \
+             or say `auth: open` there if that is meant",
+            config.listen
+        ));
     }
     Ok(config)
 }
@@ -89,7 +94,7 @@ impl Overrides {
         if let Some(admin) = self.admin {
             config.admin = admin.map(|listen| config::Admin {
                 listen,
-                ..config.admin.clone().unwrap_or_else(|| config::Admin::at(listen))
+                ..config.admin.clone().unwrap_or_default()
             });
         }
         if let Some(count) = self.workers {
@@ -98,7 +103,7 @@ impl Overrides {
         if let Some(dir) = &self.log {
             config.log = dir.as_ref().map(|dir| Log {
                 dir: dir.clone(),
-                ..config.log.clone().unwrap_or_else(|| Log::at(dir.clone()))
+                ..config.log.clone().unwrap_or_default()
             });
         }
     }
@@ -123,7 +128,7 @@ fn keep(log_dir: &Path, number: u64, config: &Config) -> io::Result<()> {
     let copy = serde_json::json!({
         "epoch": number,
         "digest": hex::encode(config.digest),
-        "config": config::digest::render(config),
+        "config": config.without_secrets(),
     });
     let path = dir.join(format!("{number}.json"));
     std::fs::write(path, serde_json::to_vec_pretty(&copy).map_err(io::Error::other)?)

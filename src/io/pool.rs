@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     inbound::Inbound,
+    net::Reader,
     tls::{MaybeTlsReader, MaybeTlsWriter},
 };
 use crate::base::{limits, units::Instant};

@@ -1,6 +1,6 @@
 //! Walks the plan: tries targets until one answers well enough, and passes its answer on.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
@@ -21,12 +21,16 @@ use super::{
 use crate::{
     base::{
         fault::{Fault, Kind, Source, Stage},
+        ids::RequestId,
         limits,
         units::Instant,
     },
     chat::usage::Usage,
     config::{Timeouts, policy::Leaf},
-    dialect,
+    dialect::{
+        self,
+        speak::{self, Meta},
+    },
     io::{
         hub::Epoch,
         net::{Net, Reader, Writer},
@@ -60,6 +64,8 @@ pub struct Attempts<'a> {
     pub epoch: &'a Epoch,
     /// The rules for hosts.
     pub rules: &'a TargetRules<'a>,
+    /// The request's id, for answers that need one.
+    pub request_id: RequestId,
     /// The end of the whole exchange.
     pub total_by: Instant,
 }
@@ -80,8 +86,9 @@ struct Tried<N: Net> {
     outgoing: Outgoing,
     adapter: &'static dyn crate::provider::Adapter,
     timeouts: Timeouts,
-    times: Milestones,
     strict: bool,
+    /// The model sent.
+    model: String,
 }
 
 /// How a try ended, for the walk.
@@ -189,7 +196,9 @@ impl Attempts<'_> {
             Ok(answer) => {
                 let adapter = target.adapter;
                 let strict = target.strict;
-                let tried = Tried { answer, route, outgoing, adapter, timeouts, times, strict };
+                let model = target.model.as_deref().unwrap_or_default().to_owned();
+                let tried =
+                    Tried { answer, route, outgoing, adapter, timeouts, strict, model };
                 self.answered(client, tried, entry, notes).await
             }
             Err(Failed::ClientGone) => Err(gone("the client closed before it was answered")),
@@ -271,11 +280,8 @@ impl Attempts<'_> {
                 }
             };
         }
-        let header = |name: &str| {
-            let value = tried.answer.head.find(&tried.answer.bytes, name)?;
-            std::str::from_utf8(value).ok()
-        };
-        let outcome = Outcome::Status { code: status, retry_after: retry_after(&lookup(&header)) };
+        let wait = wait_of(&tried.answer);
+        let outcome = Outcome::Status { code: status, retry_after: wait };
         let at = entry.at(client.now());
         if let Some(attempt) = entry.attempt() {
             (attempt.ended, attempt.left) = (at, "status");
@@ -351,7 +357,7 @@ impl Attempts<'_> {
     fn digest<N: Net>(&self, tried: &Tried<N>) -> Box<dyn Digest> {
         let Tried { adapter, outgoing, answer, .. } = tried;
         if is_events(tried) && outgoing.fit == Fit::Translate {
-            let writer = dialect::writer(self.call.dialect, &self.writing(tried));
+            let writer = speak::writer(self.call.dialect, self.meta(tried));
             return Box::new(Translated::new(adapter.translate(), writer));
         }
         if is_events(tried) && !is_encoded(answer) {
@@ -413,7 +419,7 @@ impl Attempts<'_> {
         if let Some(attempt) = entry.attempt() {
             attempt.ended = at;
         }
-        let head = (&tried.answer.head, &tried.answer.bytes);
+        let head = (&tried.answer.head, &*tried.answer.bytes);
         let after = rescue::rewritten(client, self.incoming, head, Bytes::from(text), notes).await;
         upstream::recycle(&client.core, &tried.route, tried.answer);
         after.map(Ok)
@@ -432,9 +438,7 @@ impl Attempts<'_> {
                 ("upstream_error".to_owned(), format!("{name} answered {status}: {}", text.trim()))
             }
         };
-        let error =
-            dialect::ErrorBody { status, kind: &kind, message: &message, param: None, code: None };
-        dialect::error_body(self.call.dialect, &error)
+        dialect::error_body(self.call.dialect, status, &kind, &message, None, None)
     }
 
     fn reply_text<'e, N: Net>(
@@ -446,11 +450,13 @@ impl Attempts<'_> {
         let reply = tried.adapter.reply(body)?;
         let model = (!reply.model.is_empty()).then(|| reply.model.clone());
         self.account(entry, tried, reply.usage, model);
-        Ok(dialect::write_reply(self.call.dialect, &reply, &self.writing(tried)))
+        Ok(speak::write_reply(self.call.dialect, &reply, self.meta(tried)))
     }
 
-    fn writing<N: Net>(&self, tried: &Tried<N>) -> dialect::Writing {
-        dialect::Writing {
+    fn meta<N: Net>(&self, tried: &Tried<N>) -> Meta {
+        Meta {
+            id: format!("chatcmpl-{}", self.request_id),
+            model: tried.model.clone(),
             created: self.incoming.accepted_unix.seconds(),
             include_usage: !tried.outgoing.withhold_usage,
             strict: tried.strict,
@@ -566,6 +572,11 @@ fn left_word(fault: &Fault) -> &'static str {
         (Kind::Timeout, Stage::Relay) => "timeout_idle",
         (kind, _) => kind_word(kind),
     }
+}
+
+/// How long an answer asks to wait.
+fn wait_of<R, W>(answer: &upstream::Answer<R, W>) -> Option<Duration> {
+    retry_after(&answer.lookup())
 }
 
 fn is_events<N: Net>(tried: &Tried<N>) -> bool {

@@ -127,11 +127,11 @@ struct Progress {
 }
 
 impl Progress {
-    fn note(&mut self, seen: &Seen) {
+    fn note(&mut self, seen: &Seen, comment_only: bool) {
         self.content |= seen.content;
         self.finished |= seen.finished;
         self.done |= seen.done;
-        self.events += 1;
+        self.events += usize::from(!comment_only);
     }
 
     /// Whether the stream may end here. Hosts that send no end marker do say that the model finished.
@@ -172,8 +172,11 @@ impl Digest for Watched {
         let mut error = None;
         let Watched { scanner, watch, tail, progress } = self;
         let scanned = scanner.push(&piece, |event| {
-            let seen = watch.event(event.name, event.data);
-            progress.note(&seen);
+            let seen = match event.comment_only {
+                true => Seen::default(),
+                false => watch.event(event.name, event.data),
+            };
+            progress.note(&seen, event.comment_only);
             if seen.withhold {
                 flush(&piece, passed, end, tail, out);
                 tail.clear();
@@ -202,8 +205,8 @@ impl Digest for Watched {
 
     fn end(&mut self, out: &mut Pieces) -> Result<(), Ended> {
         let Watched { scanner, watch, progress, .. } = self;
-        if let Some(event) = scanner.finish() {
-            progress.note(&watch.event(event.name, event.data));
+        if let Some(event) = scanner.pending_data() {
+            progress.note(&watch.event(event.name, event.data), event.comment_only);
         }
         out.append(&mut self.tail);
         self.progress.may_end()
@@ -268,7 +271,7 @@ impl Digest for Translated {
             deltas.clear();
             match translate.event(event.name, event.data, deltas) {
                 Ok(seen) => {
-                    progress.note(&seen);
+                    progress.note(&seen, false);
                     deltas.iter().for_each(|delta| writer.delta(delta, &mut written));
                     ended = seen.error.map(|error| Ended::by_event(error, false));
                 }

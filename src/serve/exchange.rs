@@ -112,8 +112,8 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     let config = &epoch.config;
     local::check_admission(client, incoming, config)?;
     let options = request_headers::parse(incoming.head.headers(&incoming.bytes))?;
-    note_trace(incoming, options.trace_id, entry, notes);
-    let lookup = |name: &str| incoming.header(name);
+    note_trace(options.trace_id, entry, notes);
+    let lookup = incoming.lookup();
     let caller = key::identify(&lookup, config, incoming.accepted_unix)?;
     let api_key = caller.api_key.and_then(|id| config.api_keys.get(id.0 as usize));
     entry.api_key = api_key.map_or(Cow::Borrowed(""), |key| Cow::Borrowed(&key.name));
@@ -147,6 +147,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         choice: &choice,
         epoch,
         rules: &rules,
+        request_id: entry.request_id,
         total_by,
     };
     attempts.run(client, &plan, entry, notes).await
@@ -185,19 +186,10 @@ fn begin_notes<'e>(entry: &Entry<'e>) -> Notes<'e> {
 }
 
 /// The client's trace id, or one made from the request's id.
-fn note_trace<'e>(
-    incoming: &'e Incoming,
-    given: Option<&str>,
-    entry: &mut Entry<'e>,
-    notes: &mut Notes<'e>,
-) {
-    let trace = match given {
-        Some(trace) => Cow::Owned(trace.to_owned()),
-        None => Cow::Owned(entry.request_id.to_string()),
-    };
-    let _ = incoming;
-    notes.trace_id = trace.clone();
-    entry.trace_id = trace;
+fn note_trace(given: Option<&str>, entry: &mut Entry<'_>, notes: &mut Notes<'_>) {
+    let trace = given.map_or_else(|| entry.request_id.to_string(), str::to_owned);
+    notes.trace_id = Cow::Owned(trace.clone());
+    entry.trace_id = Cow::Owned(trace);
 }
 
 /// Hands the record to the log.

@@ -85,8 +85,8 @@ impl Sources<'_> {
     /// The client's body with what the config and the provider's row change, and nothing else.
     fn splice(&self, body: &Bytes, fields: &Fields, outgoing: &mut Outgoing) -> usize {
         let options = StreamOptions::of(self, body, fields);
-        let mut edits = self.edits();
         let (model, include);
+        let mut edits = self.edits();
         if let Some(name) = self.model_to_write() {
             model = name;
             edits.push(Edit::Set { name: "model", raw_json: &model });
@@ -117,15 +117,15 @@ impl Sources<'_> {
         fields: &Fields,
         outgoing: &mut Outgoing,
     ) -> Result<usize, Fault> {
-        let mut edits = self.edits();
         let model;
+        let mut edits = self.edits();
         if let Some(name) = self.model_to_write() {
             model = name;
             edits.push(Edit::Set { name: "model", raw_json: &model });
         }
         let mut whole = Vec::with_capacity(body.len() + 64);
         json::splice(body, fields, &edits).pieces.iter().for_each(|p| whole.extend_from_slice(p));
-        let request = dialect::read(self.call.dialect, &mut whole).map_err(malformed)?;
+        let request = dialect::speak::read(self.call.dialect, &mut whole).map_err(malformed)?;
         outgoing.stream = request.stream;
         // Usage is written into a translated stream only if the client asked.
         outgoing.withhold_usage = !request.include_usage;
@@ -193,7 +193,7 @@ impl Sources<'_> {
 
     /// The credential and the provider's own headers.
     fn provider_headers(&self, head: &mut HeadWriter<'_>) -> Result<(), RenderError> {
-        let lookup = |name: &str| self.client_header(name);
+        let lookup = self.client_headers();
         let credential = self.target.credential.map(|held| held.reveal());
         let mut outcome = Ok(());
         self.target.adapter.headers(credential, &lookup, &mut |name, value| {
@@ -205,13 +205,17 @@ impl Sources<'_> {
     }
 
     /// A client header as the adapter may see it: Trunkline's own through the rules of the target, never a credential.
-    fn client_header<'s>(&'s self, name: &'s str) -> Option<&'s str> {
+    fn client_header<'s>(&'s self, name: &str) -> Option<&'s str> {
         let own = name.strip_prefix("x-portkey-").or_else(|| name.strip_prefix("x-trunkline-"));
         match own {
             Some(option) => self.target.option(option),
             None if is_carrier(name) => None,
             None => self.incoming.header(name),
         }
+    }
+
+    fn client_headers<'s>(&'s self) -> impl Fn(&str) -> Option<&'s str> {
+        move |name| self.client_header(name)
     }
 
     fn typed_headers(
@@ -274,7 +278,7 @@ impl Sources<'_> {
 
     fn is_written_by_provider(&self, lower: &str) -> bool {
         let mut written = false;
-        let lookup = |name: &str| self.client_header(name);
+        let lookup = self.client_headers();
         self.target.adapter.headers(None, &lookup, &mut |name, _| {
             written |= name.eq_ignore_ascii_case(lower);
         });

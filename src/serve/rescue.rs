@@ -12,7 +12,7 @@ use crate::{
         fault::{Fault, Kind, Source, Stage},
         limits,
     },
-    dialect::{self, Dialect, ErrorBody},
+    dialect::{self, Dialect},
     io::net::{Net, Reader, Writer},
     wire::{head::ResponseHead, render::HeadWriter},
 };
@@ -75,25 +75,18 @@ pub fn error_type(kind: Kind) -> &'static str {
 
 /// The body of an answer for a fault.
 fn body(dialect: Dialect, fault: &Fault) -> Vec<u8> {
-    let error = ErrorBody {
-        status: status(fault),
-        kind: error_type(fault.kind),
-        message: &fault.message,
-        param: fault.param.as_deref(),
-        code: None,
-    };
+    let kind = error_type(fault.kind);
     // Portkey's own refusals keep its shape, in a body that the SDKs read too.
     if fault.kind == Kind::BadConfig {
-        return dialect::refusal_body(&error, &fault.details);
+        return dialect::refusal_body(kind, &fault.message, &fault.details);
     }
-    dialect::error_body(dialect, &error)
+    let param = fault.param.as_deref();
+    dialect::error_body(dialect, status(fault), kind, &fault.message, param, None)
 }
 
 /// The event that ends a stream which broke after it was begun.
 pub fn error_event(dialect: Dialect, _source: Source, kind: Kind, message: &str) -> Vec<u8> {
-    let error =
-        ErrorBody { status: 502, kind: error_type(kind), message, param: None, code: None };
-    dialect::error_event(dialect, &error)
+    dialect::error_event(dialect, 502, error_type(kind), message)
 }
 
 /// Answers with a fault, if the client can still be answered.
