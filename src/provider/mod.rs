@@ -1,7 +1,14 @@
 //! Providers: who runs the models, and what their wire format is. One file a format, all of one shape;
 //! hosts that speak OpenAI's format are rows of a table. Everything here is pure.
 
+pub mod anthropic;
+pub mod compatible;
+pub mod openai;
+mod registry;
+
 use std::borrow::Cow;
+
+pub use registry::{by_name, names};
 
 use crate::chat::{delta::Delta, reply::Reply, request::Request, usage::Usage};
 
@@ -54,6 +61,8 @@ pub struct Rendered {
     pub body: Vec<u8>,
     /// Sampling parameters that the provider has no counterpart for.
     pub dropped: Vec<&'static str>,
+    /// Fields of the client's that Trunkline does not know, left out too: to be listed with `dropped`.
+    pub unknown: Vec<String>,
 }
 
 /// What one event of an upstream's stream means for the relay.

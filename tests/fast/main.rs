@@ -1,1 +1,3 @@
-fn main() {}
+//! The fast suite: pure layers and simulated worlds, no sockets.
+
+mod golden;
