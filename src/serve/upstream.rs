@@ -338,7 +338,7 @@ async fn send<N: Net, R: Reader, W: Writer>(
     }
 }
 
-impl<R: Reader, W> Answer<R, W> {
+impl<R, W> Answer<R, W> {
     /// Looks a header up by its lower-case name.
     pub fn lookup<'a>(&'a self) -> impl Fn(&str) -> Option<&'a str> {
         move |name| {

@@ -9,3 +9,6 @@ mod policy;
 mod sandbox;
 mod sse;
 mod world;
+//! The fast suite: pure layers and simulated worlds, no sockets.
+
+mod golden;
