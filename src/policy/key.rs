@@ -141,7 +141,10 @@ impl Carrier {
         }
     }
 
-    fn of(header: &str) -> Option<Carrier> {
+    /// Which carrier a client header (any case) is. Routes that copy all headers upstream leave every carrier out: the
+    /// target's own credential is the only one that may arrive there.
+    #[must_use]
+    pub fn of(header: &str) -> Option<Carrier> {
         if header.eq_ignore_ascii_case("x-trunkline-api-key") {
             return Some(Carrier::PortkeyApiKey);
         }

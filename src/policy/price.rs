@@ -193,8 +193,8 @@ const K272: u64 = 272_000;
 const K200: u64 = 200_000;
 
 /// From pydantic/genai-prices (MIT), 2026-08-21, checked against models.dev (MIT), 2026-07-02. Where the two differ:
-/// models.dev alone knows the price of `gpt-4o-2024-05-13` and the long-context rates of `gpt-5.5`, which both sources
-/// give for its siblings. The first row that applies counts.
+/// models.dev alone knows the price of `gpt-4o-2024-05-13` and the long-context rates of `gpt-5.5` and
+/// `gpt-5.5-pro`, which both sources give for their siblings. The first row that applies counts.
 const TABLE_ROWS: &[Row] = &[
     openai(&["gpt-5.6-sol", "gpt-5.6"], cached_writes(5_000_000, 500_000, 6_250_000, 30_000_000))
         .above(K272, cached_writes(10_000_000, 1_000_000, 12_500_000, 45_000_000)),

@@ -338,7 +338,7 @@ const NO_PROVIDER: &str = "Either x-portkey-provider needs to be passed. Or the 
                            header should have a valid config with provider details in it.";
 
 /// Options that choose a host, an account or another principal: the credential must not follow them.
-const REDIRECTING_OPTIONS: [&str; 18] = [
+const REDIRECTING_OPTIONS: [&str; 19] = [
     "aws-region",
     "aws-role-arn",
     "aws-s3-bucket",
@@ -352,6 +352,7 @@ const REDIRECTING_OPTIONS: [&str; 18] = [
     "fireworks-account-id",
     "huggingface-base-url",
     "oracle-region",
+    "oracle-tenancy",
     "snowflake-account",
     "vertex-project-id",
     "vertex-region",

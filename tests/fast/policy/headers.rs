@@ -78,6 +78,9 @@ fn both_spellings_may_agree_but_not_differ() {
 fn a_repeated_header_is_refused_even_with_one_value() {
     refused(&[("x-portkey-trace-id", "a"), ("X-Portkey-Trace-Id", "a")]);
     refused(&[("x-portkey-config", "a"), ("x-trunkline-config", "a"), ("x-portkey-config", "a")]);
+    let thrice =
+        [("x-portkey-config", "a"), ("x-trunkline-config", "a"), ("x-trunkline-config", "a")];
+    refused(&thrice);
     refused(&[("x-portkey-mode", "a"), ("x-portkey-mode", "b")]);
 }
 

@@ -92,7 +92,13 @@ fn a_wrong_first_carrier_is_a_401_whatever_the_others_say() {
     let fault = refused(&closed(), &[("x-portkey-api-key", "wrong"), ("x-api-key", "tl-a")]);
     assert_eq!(fault.message, "unknown API key in `x-portkey-api-key`");
     assert_eq!(fault.param.as_deref(), Some("x-portkey-api-key"));
-    refused(&closed(), &[("authorization", "Bearer wrong"), ("x-goog-api-key", "tl-a")]);
+    for (name, wrong) in
+        [("authorization", "Bearer wrong"), ("x-api-key", "wrong"), ("api-key", "wrong")]
+    {
+        let fault = refused(&closed(), &[(name, wrong), ("x-goog-api-key", "tl-a")]);
+        assert_eq!(fault.param.as_deref(), Some(name));
+    }
+    refused(&closed(), &[("x-goog-api-key", "wrong")]);
 }
 
 #[test]

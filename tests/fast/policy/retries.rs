@@ -175,6 +175,15 @@ fn retry_after_stops_when_the_waits_add_up_to_more_than_a_minute() {
 }
 
 #[test]
+fn each_target_has_a_minute_of_its_own() {
+    let obeying = Retry { use_retry_after: true, ..retry(1) };
+    let policy = policy(fallback(vec![retrying(obeying.clone()), retrying(obeying)]));
+    let plan = plan(&policy, 1);
+    let (tried, _) = walk(&plan, 0, |_, _| limited(40));
+    assert_eq!(waits_secs(&tried), [40.0, 0.0, 40.0]);
+}
+
+#[test]
 fn a_long_retry_after_goes_on_to_the_next_target() {
     let obeying = Retry { use_retry_after: true, ..retry(3) };
     let policy = policy(fallback(vec![retrying(obeying), target()]));

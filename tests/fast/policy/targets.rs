@@ -352,6 +352,19 @@ fn the_api_keys_own_config_needs_no_listing() {
 }
 
 #[test]
+fn what_a_request_fills_into_a_listed_config_is_still_checked() {
+    let bare = setup().config_ids["bare"];
+    let config = allowing(Allow {
+        configs: Some(vec![bare]),
+        virtual_keys: Some(vec![VirtualKeyId(1)]),
+        ..Allow::default()
+    });
+    let ask = Ask::new().config("bare");
+    assert_eq!(ask.clone().virtual_key("claude").first(&config), CLAUDE);
+    assert_eq!(ask.virtual_key("openai-prod").refused(&config).kind, Kind::Forbidden);
+}
+
+#[test]
 fn listed_virtual_keys_are_the_only_ones_however_they_are_named() {
     let config = allowing(Allow { virtual_keys: Some(vec![VirtualKeyId(1)]), ..Allow::default() });
     assert_eq!(Ask::new().virtual_key("claude").first(&config), CLAUDE);
