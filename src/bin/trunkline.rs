@@ -9,9 +9,7 @@ use trunkline::{
         gateway::{self, Plan},
         key_command::{self, KeyArgs},
         load::{Origin, Overrides},
-        quickstart,
     },
-    dump,
     io::uring::Driver,
 };
 
@@ -38,14 +36,10 @@ Examples:
 enum Command {
     /// Run the gateway.
     Serve(ServeArgs),
-    /// Run the gateway with a built-in sandbox provider and a ready configuration.
-    Quickstart(ServeArgs),
     /// Tell all mistakes of a configuration file at once.
     Check(CheckArgs),
     /// Make an API key, or the hash of one.
     Key(KeyArgs),
-    /// Read, tail, filter, sum and check request logs; the same as `trunkline-dump`.
-    Dump(dump::Args),
 }
 
 #[derive(Debug, Args)]
@@ -100,26 +94,8 @@ fn main() -> ExitCode {
             let origin = args.origin();
             gateway::run(args.plan(origin), |_| {})
         }
-        Command::Quickstart(args) => quickstart(&args),
         Command::Check(args) => exit(check::run(&args)),
         Command::Key(args) => exit(key_command::run(&args)),
-        Command::Dump(args) => dump::run(args),
-    }
-}
-
-fn quickstart(args: &ServeArgs) -> ExitCode {
-    match quickstart::begin(args.config.as_deref()) {
-        Ok(quickstart) => {
-            let origin = Origin::Text(quickstart.configuration.clone());
-            let log = args.log.clone();
-            gateway::run(args.plan(origin), |running| {
-                quickstart.greet(running.listen, log.as_deref());
-            })
-        }
-        Err(refusal) => {
-            eprintln!("trunkline: {refusal}");
-            ExitCode::from(1)
-        }
     }
 }
 

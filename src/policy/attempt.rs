@@ -253,7 +253,7 @@ fn back_off(retries_made: u32, jitter: bool, dice: u64) -> Duration {
 /// How long an upstream asks to wait: the first of `retry-after-ms`, `x-ms-retry-after-ms` and `retry-after` that is
 /// there decides. Whole numbers only: HTTP dates are ignored, as Portkey does.
 #[must_use]
-pub fn retry_after(headers: HeaderLookup<'_>) -> Option<Duration> {
+pub fn retry_after(headers: HeaderLookup<'_, '_>) -> Option<Duration> {
     let (text, unit_millis) =
         [("retry-after-ms", 1), ("x-ms-retry-after-ms", 1), ("retry-after", 1000)]
             .into_iter()

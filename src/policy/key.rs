@@ -20,7 +20,7 @@ use crate::{
 
 /// Decides who is calling. The first carrier present decides; a wrong key there is a 401, whatever the others say.
 pub fn identify<'r>(
-    headers: HeaderLookup<'r>,
+    headers: HeaderLookup<'_, 'r>,
     config: &Config,
     now: UnixTime,
 ) -> Result<Caller<'r>, Fault> {
@@ -152,7 +152,7 @@ impl Carrier {
     }
 
     /// Its text. Empty counts as absent, and so does an `authorization` of another scheme.
-    fn read(self, headers: HeaderLookup<'_>) -> Option<&str> {
+    fn read<'r>(self, headers: HeaderLookup<'_, 'r>) -> Option<&'r str> {
         let text = match self {
             Carrier::PortkeyApiKey => {
                 headers(self.header()).or_else(|| headers("x-trunkline-api-key"))?

@@ -128,7 +128,7 @@ pub trait Adapter: Sync {
     /// The path below the base URL. `rest` is what the client wrote after `/v1`, e.g. `/files/abc`, without its query.
     fn path<'a>(&self, endpoint: Endpoint, rest: &'a str) -> Cow<'a, str>;
     /// Writes the credential and the provider's own headers (versions, betas, organisation) from the client's.
-    fn headers(&self, credential: Option<&str>, client: HeaderLookup<'_>, out: HeaderSink<'_>);
+    fn headers(&self, credential: Option<&str>, client: HeaderLookup<'_, '_>, out: HeaderSink<'_>);
     /// Whether a request may go without any credential (servers in one's own house).
     fn credential_optional(&self) -> bool {
         false

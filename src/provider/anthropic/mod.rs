@@ -53,7 +53,7 @@ impl Adapter for Anthropic {
         })
     }
 
-    fn headers(&self, credential: Option<&str>, client: HeaderLookup<'_>, out: HeaderSink<'_>) {
+    fn headers(&self, credential: Option<&str>, client: HeaderLookup<'_, '_>, out: HeaderSink<'_>) {
         match credential {
             // Tokens of a subscription, as Claude Code presents them, are bearer tokens.
             Some(token) if token.starts_with("sk-ant-oat") => {

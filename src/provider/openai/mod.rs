@@ -116,7 +116,7 @@ impl Adapter for Host {
         }
     }
 
-    fn headers(&self, credential: Option<&str>, client: HeaderLookup<'_>, out: HeaderSink<'_>) {
+    fn headers(&self, credential: Option<&str>, client: HeaderLookup<'_, '_>, out: HeaderSink<'_>) {
         if let Some(credential) = credential {
             out("authorization", &format!("Bearer {credential}"));
         }

@@ -69,7 +69,7 @@ impl Adapter for Fake {
     fn path<'a>(&self, _: Endpoint, rest: &'a str) -> Cow<'a, str> {
         Cow::Borrowed(rest)
     }
-    fn headers(&self, _: Option<&str>, _: HeaderLookup<'_>, _: HeaderSink<'_>) {}
+    fn headers(&self, _: Option<&str>, _: HeaderLookup<'_, '_>, _: HeaderSink<'_>) {}
     fn credential_optional(&self) -> bool {
         self.credential_optional
     }
