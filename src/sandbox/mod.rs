@@ -11,6 +11,7 @@ pub mod body;
 pub mod dice;
 mod embeddings;
 mod events;
+pub mod host;
 pub mod http;
 mod openai;
 pub mod recorder;
