@@ -57,6 +57,16 @@ pub fn decode_body(body: &[u8]) -> Result<Record, Malformed> {
     Ok(record)
 }
 
+/// Request id and time of acceptance of an undecoded body: enough to pass most records over.
+#[must_use]
+pub fn peek(body: &[u8]) -> Option<(u128, u64)> {
+    let mut input = Input(body);
+    (input.byte().ok()? == VERSION).then_some(())?;
+    input.take(REQUEST_ID_AT - 1).ok()?;
+    let id = u128::from_le_bytes(input.array().ok()?);
+    Some((id, u64::from_le_bytes(input.array().ok()?)))
+}
+
 fn fixed(input: &mut Input<'_>, record: &mut Record) -> Result<u8, Malformed> {
     let flags = input.byte()?;
     record.stream = flags & flag::STREAM != 0;
@@ -223,3 +233,6 @@ impl<'a> Input<'a> {
         }
     }
 }
+
+/// Where in a body the request id stands.
+const REQUEST_ID_AT: usize = 22;
