@@ -4,4 +4,5 @@ pub mod check;
 pub mod gateway;
 pub mod key_command;
 pub mod load;
+pub mod quickstart;
 pub mod reload;
