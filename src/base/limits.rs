@@ -84,6 +84,13 @@ pub const DRAIN_FOR: Duration = Duration::from_secs(30);
 /// How long a TLS handshake may take, on either side.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
+/// Largest token count believed of a provider: no request has a trillion tokens, and sums of eight still fit.
+pub const TOKEN_COUNT_MAX: u64 = 1_000_000_000_000;
+/// How much of a stream's error that is not JSON is shown to the caller, in bytes.
+pub const ERROR_TEXT_BYTES_MAX: usize = 512;
+/// Longest provider name that is looked up, in bytes: longer than any, and it keeps a hostile header from being copied.
+pub const PROVIDER_NAME_BYTES_MAX: usize = 64;
+
 const _: () = assert!(HEADER_NAME_BYTES_MAX < HEAD_BYTES_DEFAULT);
 const _: () = assert!(READ_BUFFER_BYTES <= HEAD_BYTES_DEFAULT);
 const _: () = assert!(COMMIT_BYTES_MAX <= EVENT_BYTES_MAX);
