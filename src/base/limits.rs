@@ -99,6 +99,12 @@ pub const CHUNK_DIGITS_MAX: u8 = 16;
 /// Bytes of chunk-size lines beyond what the chunks' own data pays for, so that a byte of body cannot cost a
 /// kilobyte of chunk extensions over and over.
 pub const CHUNK_OVERHEAD_BYTES_MAX: u64 = 16 * 1024;
+/// Largest token count believed of a provider: no request has a trillion tokens, and sums of eight still fit.
+pub const TOKEN_COUNT_MAX: u64 = 1_000_000_000_000;
+/// How much of a stream's error that is not JSON is shown to the caller, in bytes.
+pub const ERROR_TEXT_BYTES_MAX: usize = 512;
+/// Longest provider name that is looked up, in bytes: longer than any, and it keeps a hostile header from being copied.
+pub const PROVIDER_NAME_BYTES_MAX: usize = 64;
 
 const _: () = assert!(HEADER_NAME_BYTES_MAX < HEAD_BYTES_DEFAULT);
 const _: () = assert!(READ_BUFFER_BYTES <= HEAD_BYTES_DEFAULT);

@@ -1,11 +1,11 @@
 //! Hosts that speak OpenAI's format, one row each: name, base URL and what is peculiar. The adapter itself is
 //! [`super::openai`]; a row only says where to go.
 //!
-//! `takes_usage` stands where the host documents `stream_options.include_usage`, or where the software behind it is
-//! known to accept it (vLLM, llama.cpp, Ollama, LM Studio, Xinference). Mistral refuses the field with a 422 and sends
-//! usage unasked; others send it unasked too, and where nothing is known it is not asked for: a refused stream is worse
-//! than an estimated count. Renames that would change a value's meaning, such as a frequency penalty turned into a
-//! repetition penalty (whose neutral value is 1, not 0), are not made.
+//! `takes_usage` stands where the host, or the software behind it (vLLM, llama.cpp, Ollama, LM Studio, Xinference), is
+//! known to accept `stream_options.include_usage`. Mistral refuses the field with a 422; it and many others send usage
+//! unasked. Where nothing is known it is not asked for: a refused stream is worse than an estimated count. Renames that
+//! would change a value's meaning, such as a frequency penalty turned into a repetition penalty (whose neutral value is
+//! 1, not 0), are not made.
 
 use super::openai::Host;
 
@@ -16,13 +16,13 @@ pub static HOSTS: &[Host] = &[
     host("together-ai", "https://api.together.xyz").below("/v1").renames(OLDER_LIMIT).takes_usage(),
     host("perplexity-ai", "https://api.perplexity.ai").renames(OLDER_LIMIT),
     host("mistral-ai", "https://api.mistral.ai/v1").renames(MISTRAL),
-    host("deepinfra", "https://api.deepinfra.com/v1/openai").renames(OLDER_LIMIT).takes_usage(),
+    host("deepinfra", "https://api.deepinfra.com/v1/openai").renames(OLDER_LIMIT),
     host("ncompass", "https://api.ncompass.tech/v1").renames(OLDER_LIMIT),
     host("groq", "https://api.groq.com/openai/v1").takes_usage(),
     host("fireworks-ai", "https://api.fireworks.ai/inference/v1")
         .renames(OLDER_LIMIT)
         .takes_usage(),
-    host("moonshot", "https://api.moonshot.cn").below("/v1").renames(OLDER_LIMIT).takes_usage(),
+    host("moonshot", "https://api.moonshot.cn").below("/v1").renames(OLDER_LIMIT),
     host("openrouter", "https://openrouter.ai/api")
         .below("/v1")
         .renames(OLDER_LIMIT)
@@ -37,16 +37,15 @@ pub static HOSTS: &[Host] = &[
     host("deepbricks", "https://api.deepbricks.ai/v1").renames(OLDER_LIMIT),
     host("siliconflow", "https://api.siliconflow.cn/v1").renames(OLDER_LIMIT),
     host("cerebras", "https://api.cerebras.ai/v1")
-        .takes_usage()
         .sends(&[("user-agent", concat!("Trunkline/", env!("CARGO_PKG_VERSION")))]),
     host("inference-net", "https://api.inference.net/v1"),
-    host("sambanova", "https://api.sambanova.ai").below("/v1").takes_usage(),
+    host("sambanova", "https://api.sambanova.ai").below("/v1"),
     host("lemonfox-ai", "https://api.lemonfox.ai/v1"),
     host("upstage", "https://api.upstage.ai/v1/solar"),
     host("lambda", "https://api.lambdalabs.com/v1"),
     host("dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1").takes_usage(),
-    host("x-ai", "https://api.x.ai/v1").takes_usage(),
-    host("nebius", "https://api.studio.nebius.ai/v1").takes_usage(),
+    host("x-ai", "https://api.x.ai/v1"),
+    host("nebius", "https://api.studio.nebius.ai/v1"),
     host("lepton", "https://api.lepton.ai").below("/api/v1"),
     host("kluster-ai", "https://api.kluster.ai/v1"),
     host("nscale", "https://inference.api.nscale.com/v1"),
@@ -95,7 +94,7 @@ pub static HOSTS: &[Host] = &[
     host("prism", "https://api.prisminference.com/v1"),
     host("sail", "https://api.sailresearch.com/v1"),
     host("reka", "https://api.reka.ai/v1"),
-    host("nvidia_nim", "https://integrate.api.nvidia.com/v1").takes_usage(),
+    host("nvidia_nim", "https://integrate.api.nvidia.com/v1"),
     host("friendliai", "https://api.friendli.ai/serverless/v1"),
     host("meta_llama", "https://api.llama.com/compat/v1"),
     host("modelscope", "https://api-inference.modelscope.cn/v1"),
@@ -109,7 +108,7 @@ pub static HOSTS: &[Host] = &[
     host("galadriel", "https://api.galadriel.ai/v1"),
     host("empower", "https://app.empower.dev/api/v1"),
     host("codestral", "https://codestral.mistral.ai/v1"),
-    host("moonshot-intl", "https://api.moonshot.ai/v1").takes_usage(),
+    host("moonshot-intl", "https://api.moonshot.ai/v1"),
     host("dashscope-cn", "https://dashscope.aliyuncs.com/compatible-mode/v1").takes_usage(),
     host("vllm", "http://localhost:8000/v1").takes_usage().optional_key(),
     host("ollama", "http://localhost:11434/v1").takes_usage().optional_key(),

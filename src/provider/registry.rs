@@ -6,11 +6,12 @@ use super::{
     Adapter, anthropic,
     compatible::{ALIASES, HOSTS},
 };
+use crate::base::limits::PROVIDER_NAME_BYTES_MAX;
 
 /// The provider of this name or alias. Case, and `_` for `-`, make no difference.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static dyn Adapter> {
-    if name.len() > NAME_BYTES_MAX {
+    if name.len() > PROVIDER_NAME_BYTES_MAX {
         return None;
     }
     BY_NAME.get(&*folded(name)).copied()
@@ -40,9 +41,6 @@ static BY_NAME: LazyLock<HashMap<String, &'static dyn Adapter>> = LazyLock::new(
     }
     by_name
 });
-
-/// Longer than any name here; keeps a hostile header from being copied.
-const NAME_BYTES_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

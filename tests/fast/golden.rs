@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use trunkline::{
     chat::{reply::Reply, request::Request},
     dialect::{Dialect, Malformed, Writer, anthropic, error_event, openai},
-    provider::{Adapter, by_name},
+    provider::{Adapter, Endpoint, by_name},
 };
 
 /// Splits a stream that comes in pieces into events. The seam for another scanner than this test's own.
@@ -69,6 +69,64 @@ fn streams_become_what_the_client_expects_wherever_they_are_cut() {
         assert_eq!(side.replay(&bytes), whole, "cut everywhere");
         whole
     });
+}
+
+#[test]
+fn hostile_bytes_never_panic() {
+    let seed = 0x5eed_u64;
+    println!("seed {seed:#x}");
+    let mut random = seed;
+    for folder in entries(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fast/golden")) {
+        let side = Side::of(&folder.file_name().expect("a folder").to_string_lossy());
+        for file in entries(&folder) {
+            let name = file.to_string_lossy().into_owned();
+            let bytes = fs::read(&file).expect("readable");
+            for _ in 0..8 {
+                let mangled = mangled(&bytes, &mut random);
+                if name.ends_with(".sse") {
+                    let _ = side.replay(&[&mangled]);
+                    watch_all(side.adapter, &mangled);
+                } else if name.ends_with(".reply.in.json") {
+                    let _ = side.adapter.reply(&mut mangled.clone());
+                    let _ = side.adapter.error(500, &mangled);
+                    let _ = side.adapter.usage(Endpoint::Messages, &mangled);
+                } else if let Ok(request) = side.read(&mut mangled.clone()) {
+                    let _ = side.adapter.render(&request);
+                }
+            }
+        }
+    }
+}
+
+/// A few bytes changed, or the end cut off.
+fn mangled(bytes: &[u8], random: &mut u64) -> Vec<u8> {
+    const WORTHY: &[u8] = b"\"\\{}[]:,0-9etn\n\0\xff ";
+    let mut next = |below: usize| {
+        *random ^= *random << 13;
+        *random ^= *random >> 7;
+        *random ^= *random << 17;
+        usize::try_from(*random % below.max(1) as u64).expect("below a usize")
+    };
+    let mut bytes = bytes.to_vec();
+    if next(4) == 0 {
+        bytes.truncate(next(bytes.len()));
+    }
+    for _ in 0..=next(3) {
+        let (at, worthy) = (next(bytes.len()), next(WORTHY.len()));
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte = WORTHY[worthy];
+        }
+    }
+    bytes
+}
+
+fn watch_all(adapter: &dyn Adapter, stream: &[u8]) {
+    for endpoint in [Endpoint::ChatCompletions, Endpoint::Responses] {
+        let mut watch = adapter.watch(endpoint, true);
+        scanner().push(stream, &mut |name, data| {
+            watch.event(name, data);
+        });
+    }
 }
 
 /// A provider, and the dialect of the clients that its cases speak for.

@@ -23,6 +23,9 @@ pub fn read(body: &mut [u8]) -> Result<Request, Malformed> {
     for (key, field) in root.members() {
         read_member(key, &field, &mut request)?;
     }
+    if request.user.is_none() {
+        request.user = root.get_text("safety_identifier")?;
+    }
     // The newer name of the limit wins over the older.
     if let Some(limit) = root.get("max_completion_tokens") {
         request.max_tokens = Some(limit.count()?);
@@ -32,7 +35,7 @@ pub fn read(body: &mut [u8]) -> Result<Request, Malformed> {
 
 fn read_member(key: &str, field: &Field<'_, '_>, request: &mut Request) -> Result<(), Malformed> {
     match key {
-        "model" | "messages" | "max_completion_tokens" => {}
+        "model" | "messages" | "max_completion_tokens" | "safety_identifier" => {}
         "tools" => request.tools = read_tools(field)?,
         "functions" => request.tools = read_functions(field)?,
         "tool_choice" | "function_call" => request.tool_choice = Some(read_choice(field)?),
@@ -192,7 +195,6 @@ const HINTS: &[(&str, &str)] = &[
     ("prediction", ""),
     ("prompt_cache_key", ""),
     ("prompt_cache_retention", ""),
-    ("safety_identifier", ""),
     ("service_tier", "\"auto\""),
     ("store", "false"),
     ("verbosity", "\"medium\""),

@@ -217,14 +217,28 @@ impl OpenAiWriter {
         out.extend_from_slice(b"\n\n");
     }
 
-    /// A piece of a thinking block, for clients that want the provider's own.
-    fn block_piece(&self, choice: u32, key: &str, text: &str, out: &mut Vec<u8>) {
-        let block = self.block;
+    fn thinking(&self, choice: u32, text: &str, out: &mut Vec<u8>) {
         self.chunk(choice, None, out, |json| {
-            json.key("content_blocks").open_array().open_object().key("index").number(block);
-            json.key("delta").open_object().key(key).text(text).close_object();
-            json.close_object().close_array();
+            json.key("reasoning_content").text(text);
+            if !self.meta.strict {
+                self.write_block_piece("thinking", text, json);
+            }
         });
+    }
+
+    /// What seals or replaces thinking, and ends its block.
+    fn seal(&mut self, choice: u32, key: &str, text: &str, out: &mut Vec<u8>) {
+        if !self.meta.strict {
+            self.chunk(choice, None, out, |json| self.write_block_piece(key, text, json));
+            self.block += 1;
+        }
+    }
+
+    /// A piece of a thinking block, for clients that want the provider's own.
+    fn write_block_piece(&self, key: &str, text: &str, json: &mut Json) {
+        json.key("content_blocks").open_array().open_object().key("index").number(self.block);
+        json.key("delta").open_object().key(key).text(text).close_object();
+        json.close_object().close_array();
     }
 }
 
@@ -241,9 +255,7 @@ impl Writer for OpenAiWriter {
             Piece::Text(text) => self.chunk(choice, None, out, |json| {
                 json.key("content").text(text);
             }),
-            Piece::Thinking(text) => self.chunk(choice, None, out, |json| {
-                json.key("reasoning_content").text(text);
-            }),
+            Piece::Thinking(text) => self.thinking(choice, text, out),
             Piece::Refusal(text) => self.chunk(choice, None, out, |json| {
                 json.key("refusal").text(text);
             }),
@@ -260,15 +272,8 @@ impl Writer for OpenAiWriter {
                 json.key("arguments").text(text).close_object();
                 json.close_object().close_array();
             }),
-            Piece::Signature(_) | Piece::RedactedThinking(_) if self.meta.strict => {}
-            Piece::Signature(seal) => {
-                self.block_piece(choice, "signature", seal, out);
-                self.block += 1;
-            }
-            Piece::RedactedThinking(data) => {
-                self.block_piece(choice, "data", data, out);
-                self.block += 1;
-            }
+            Piece::Signature(seal) => self.seal(choice, "signature", seal, out),
+            Piece::RedactedThinking(data) => self.seal(choice, "data", data, out),
             Piece::Finish(finish) => self.chunk(choice, Some(finish), out, |_| {}),
             Piece::Usage(usage) => self.usage = Some(*usage),
         }

@@ -38,6 +38,10 @@ pub fn write(
     if request.messages.iter().any(|message| message.name.is_some()) {
         dropped.push("messages.name");
     }
+    let unsealed = |part: &Part| matches!(part.content, Content::Thinking { signature: None, .. });
+    if request.messages.iter().any(|message| message.parts.iter().any(unsealed)) {
+        dropped.push("messages.reasoning_content");
+    }
     Ok(())
 }
 

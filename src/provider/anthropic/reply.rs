@@ -19,7 +19,7 @@ pub fn read(body: &[u8]) -> Result<Reply, String> {
     if let Some(usage) = &message.usage {
         counts.merge(usage);
     }
-    let content = message.content.into_iter().map(content).collect();
+    let content = message.content.iter().map(|block| content(block)).collect();
     let finish = finish(message.stop_reason.as_deref(), message.stop_sequence);
     let choices = vec![Choice { content, finish }];
     Ok(Reply { id: message.id, model: message.model, choices, usage: counts.usage() })
@@ -40,7 +40,7 @@ pub fn finish(reason: Option<&str>, sequence: Option<String>) -> Finish {
     }
 }
 
-fn content(block: Box<serde_json::value::RawValue>) -> Content {
+fn content(block: &serde_json::value::RawValue) -> Content {
     match serde_json::from_str::<Block>(block.get()) {
         Ok(Block::Text { text }) => Content::Text(text),
         Ok(Block::Thinking { thinking, signature }) => {

@@ -196,6 +196,21 @@ mod tests {
     }
 
     #[test]
+    fn a_translated_body_speaks_the_hosts_own_names() {
+        let host = Host::new("h", "").renames(&[("max_tokens", "limit"), ("seed", "random_seed")]);
+        let sampling = crate::chat::request::Sampling { seed: Some(-7), ..Default::default() };
+        let (model, max_tokens) = ("m".to_owned(), Some(9));
+        let request = Request { model, max_tokens, sampling, stream: true, ..Request::default() };
+        let body = |host: Host| {
+            String::from_utf8(host.render(&request).expect("fits").body).expect("UTF-8")
+        };
+        let expected = r#"{"model":"m","messages":[],"limit":9,"random_seed":-7,"stream":true}"#;
+        assert_eq!(body(host), expected);
+        let asked = r#""stream":true,"stream_options":{"include_usage":true}}"#;
+        assert!(body(host.takes_usage()).ends_with(asked));
+    }
+
+    #[test]
     fn translated_messages_go_to_the_chat_path() {
         let host = Host::new("h", "").below("/v1");
         assert_eq!(host.path(Endpoint::Messages, "/messages"), "/v1/chat/completions");

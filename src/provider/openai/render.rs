@@ -23,6 +23,7 @@ pub fn render(
     writer.format(request);
     writer.limits(request);
     writer.sampling(request);
+    writer.alternatives(request);
     writer.effort(request);
     writer.user(request);
     if request.stream {
@@ -162,22 +163,45 @@ impl Body<'_> {
 
     fn sampling(&mut self, request: &Request) {
         let sampling = &request.sampling;
+        let reasons = reasons(&request.model);
         for (key, value) in [("temperature", sampling.temperature), ("top_p", sampling.top_p)] {
-            match value {
+            let Some(value) = value else { continue };
+            if !reasons {
+                self.key(key).float(value);
+            } else if value < 1.0 {
                 // Reasoning models refuse any value but the default, 1.
-                Some(value) if reasons(&request.model) => {
-                    if value < 1.0 {
-                        self.dropped.push(key);
-                    }
-                }
-                Some(value) => {
-                    self.key(key).float(value);
-                }
-                None => {}
+                self.dropped.push(key);
             }
         }
         if sampling.top_k.is_some() {
             self.dropped.push("top_k");
+        }
+        let penalties = [
+            ("frequency_penalty", sampling.frequency_penalty),
+            ("presence_penalty", sampling.presence_penalty),
+        ];
+        for (key, value) in penalties {
+            if let Some(value) = value {
+                self.key(key).float(value);
+            }
+        }
+        if let Some(seed) = sampling.seed {
+            self.key("seed").raw(&seed.to_string());
+        }
+        if let Some(bias) = &sampling.logit_bias {
+            self.key("logit_bias").raw(bias);
+        }
+    }
+
+    fn alternatives(&mut self, request: &Request) {
+        if let Some(n) = request.n {
+            self.key("n").number(n);
+        }
+        if request.logprobs {
+            self.key("logprobs").bool(true);
+        }
+        if let Some(top) = request.top_logprobs {
+            self.key("top_logprobs").number(top);
         }
     }
 

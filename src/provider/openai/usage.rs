@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::chat::usage::Usage;
+use crate::{base::limits::TOKEN_COUNT_MAX, chat::usage::Usage};
 
 /// Reads a `usage` object from its JSON text. `None`: it holds no token counts.
 #[must_use]
@@ -58,7 +58,7 @@ fn details<'v>(usage: &'v Value, names: &[&str]) -> &'v Value {
     names.iter().find_map(|name| usage.get(name)).unwrap_or(&Value::Null)
 }
 
-/// The first of these fields that holds a count. Counts beyond [`COUNT_MAX`] are a broken peer's.
+/// The first of these fields that holds a count. Counts beyond [`TOKEN_COUNT_MAX`] are a broken peer's.
 fn count(object: &Value, names: &[&str]) -> Option<u64> {
     let number =
         names.iter().find_map(|name| object.get(name).filter(|value| value.is_number()))?;
@@ -68,15 +68,13 @@ fn count(object: &Value, names: &[&str]) -> Option<u64> {
         reason = "the cast saturates, and counts are bounded right after it"
     )]
     let count = number.as_u64().unwrap_or_else(|| number.as_f64().unwrap_or(0.0) as u64);
-    Some(count.min(COUNT_MAX))
+    Some(count.min(TOKEN_COUNT_MAX))
 }
 
 const INPUT_DETAILS: &[&str] =
     &["prompt_tokens_details", "input_tokens_details", "input_token_details"];
 const OUTPUT_DETAILS: &[&str] =
     &["completion_tokens_details", "output_tokens_details", "output_token_details"];
-/// No request has a trillion tokens; sums of eight such counts still fit.
-const COUNT_MAX: u64 = 1_000_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -163,7 +161,7 @@ mod tests {
             r#"{"prompt_tokens":-5,"completion_tokens":1e300,
                 "prompt_tokens_details":{"cached_tokens":7},"completion_tokens_details":null}"#,
         );
-        assert_eq!((usage.input, usage.cache_read, usage.output), (0, 7, COUNT_MAX));
+        assert_eq!((usage.input, usage.cache_read, usage.output), (0, 7, TOKEN_COUNT_MAX));
         for json in ["null", "[]", "{}", "{\"prompt_tokens\":\"1\"}", "{"] {
             assert_eq!(from_json(json.as_bytes()), None, "{json}");
         }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{error, usage};
 use crate::{
+    base::limits::ERROR_TEXT_BYTES_MAX,
     chat::usage::Usage,
     provider::{Seen, StreamError, Watch},
 };
@@ -74,7 +75,7 @@ impl Watch for ChatWatch {
         if data.trim_ascii() == b"[DONE]" {
             return Seen { done: true, ..Seen::default() };
         }
-        if self.in_content && name.is_empty() && !self.is_telling(data) {
+        if self.in_content && name != b"error" && !self.is_telling(data) {
             return Seen { content: true, ..Seen::default() };
         }
         self.look_closely(name, data)
@@ -99,7 +100,15 @@ fn chunk_error(chunk: &Chunk<'_>, name: &[u8], data: &[u8]) -> Option<StreamErro
     let is_error = name == b"error"
         || chunk.error.as_ref().is_some_and(|error| !error.is_null())
         || chunk.object.as_deref() == Some("error");
-    if is_error { unreadable_error(name, data) } else { None }
+    if is_error {
+        return unreadable_error(name, data);
+    }
+    let failed = |choice: &Choice<'_>| choice.finish_reason.as_deref() == Some("error");
+    chunk.choices().iter().any(failed).then(|| StreamError {
+        status: 502,
+        kind: "upstream_error".to_owned(),
+        message: "the provider ended the answer with an error and said nothing about it".to_owned(),
+    })
 }
 
 /// The error in an event that may not look like a chunk at all.
@@ -109,10 +118,11 @@ fn unreadable_error(name: &[u8], data: &[u8]) -> Option<StreamError> {
     if found.is_some() || name != b"error" {
         return found;
     }
-    let message = value.get("message").and_then(Value::as_str).map_or_else(
-        || String::from_utf8_lossy(data.get(..ERROR_BYTES_SHOWN).unwrap_or(data)).into_owned(),
-        str::to_owned,
-    );
+    if value.is_object() {
+        return error::from_event(&serde_json::json!({ "error": value }));
+    }
+    let shown = data.get(..ERROR_TEXT_BYTES_MAX).unwrap_or(data);
+    let message = String::from_utf8_lossy(shown).into_owned();
     Some(StreamError { status: 500, kind: "upstream_error".to_owned(), message })
 }
 
@@ -300,9 +310,6 @@ fn type_of(data: &[u8]) -> Cow<'_, str> {
     serde_json::from_slice::<Typed<'_>>(data).map(|typed| typed.kind).unwrap_or_default()
 }
 
-/// How much of an error that is not JSON is shown.
-const ERROR_BYTES_SHOWN: usize = 512;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,6 +397,13 @@ mod tests {
             let seen = watch.event(b"error", data);
             assert_eq!(seen.error.map(|error| error.message), Some(message.to_owned()));
         }
+    }
+
+    #[test]
+    fn an_answer_that_ends_in_error_is_an_error_even_without_words() {
+        let last = r#"{"choices":[{"delta":{},"finish_reason":"error"}]}"#;
+        let (_, seen) = chat(&[r#"{"choices":[{"delta":{"content":"x"}}]}"#, last]);
+        assert_eq!(seen[1].error.as_ref().map(|error| error.status), Some(502));
     }
 
     #[test]
