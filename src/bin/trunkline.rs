@@ -1,6 +1,6 @@
 //! The gateway's command line: arguments to a plan, and the plan run.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use trunkline::{
@@ -9,8 +9,12 @@ use trunkline::{
         gateway::{self, Plan},
         key_command::{self, KeyArgs},
         load::{Origin, Overrides},
+        quickstart,
     },
+    dump,
     io::uring::Driver,
+    policy::api_key,
+    sandbox::{self, Sandbox},
 };
 
 #[global_allocator]
@@ -36,10 +40,14 @@ Examples:
 enum Command {
     /// Run the gateway.
     Serve(ServeArgs),
+    /// Run the gateway with a built-in sandbox provider and a ready configuration.
+    Quickstart(ServeArgs),
     /// Tell all mistakes of a configuration file at once.
     Check(CheckArgs),
     /// Make an API key, or the hash of one.
     Key(KeyArgs),
+    /// Read, tail, filter, sum and check request logs; the same as `trunkline-dump`.
+    Dump(dump::Args),
 }
 
 #[derive(Debug, Args)]
@@ -94,9 +102,48 @@ fn main() -> ExitCode {
             let origin = args.origin();
             gateway::run(args.plan(origin), |_| {})
         }
+        Command::Quickstart(args) => quickstart(&args),
         Command::Check(args) => exit(check::run(&args)),
         Command::Key(args) => exit(key_command::run(&args)),
+        Command::Dump(args) => dump::run(&args),
     }
+}
+
+/// The sandbox, a configuration around it, and lines to paste. A file or a key is not needed; a configuration file
+/// would contradict the built-in one.
+fn quickstart(args: &ServeArgs) -> ExitCode {
+    if args.config.is_some() {
+        eprintln!("trunkline: quickstart brings its own configuration: use `trunkline serve --config`");
+        return ExitCode::from(2);
+    }
+    let mut random = [0; 32];
+    if let Err(error) = getrandom::fill(&mut random) {
+        eprintln!("trunkline: no random bytes for an API key: {error}");
+        return ExitCode::from(1);
+    }
+    let api_key = api_key::from_random(random);
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let port = match sandbox::host::start(loopback, Sandbox::lively) {
+        Ok(address) => address.port(),
+        Err(error) => {
+            eprintln!("trunkline: the sandbox could not be started: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let hash = hex::encode(api_key::hash(api_key.reveal()));
+    let origin = Origin::Text(quickstart::config_yaml(port, &hash, &env));
+    gateway::run(args.plan(origin), |running| {
+        let banner = quickstart::Banner {
+            listen: running.listen,
+            api_key: api_key.reveal(),
+            log_dir: running.log_dir.as_deref(),
+            through_cargo: std::env::var_os("CARGO").is_some(),
+            virtual_keys: &quickstart::virtual_keys(&env),
+        };
+        // The text is this command's result; a closed stdout is no reason to stop the gateway.
+        let _ = io::Write::write_all(&mut io::stdout(), quickstart::banner(&banner).as_bytes());
+    })
 }
 
 impl ServeArgs {

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, mpsc},
     thread::JoinHandle,
@@ -75,6 +76,8 @@ pub struct Running {
     pub listen: SocketAddr,
     /// Whether they must speak TLS.
     pub tls: bool,
+    /// The request log's directory; `None`: it is off.
+    pub log_dir: Option<PathBuf>,
     hub: Arc<Hub>,
     reloader: Reloader,
     workers: Vec<JoinHandle<io::Result<()>>>,
@@ -89,6 +92,7 @@ fn start(plan: Plan) -> Result<Running, String> {
     let (listeners, listen) = bind(config.listen, cores.len())?;
     let connections_max = connections_max(&config, cores.len());
     let tls = config.tls.is_some();
+    let log_dir = config.log.as_ref().map(|log| log.dir.clone());
     let (log, senders) = open_log(&config, cores.len())?;
     let epoch = load::epoch(config, reload::next_number(0, clock))
         .map_err(|refusal| format!("trunkline: {refusal}"))?;
@@ -113,7 +117,7 @@ fn start(plan: Plan) -> Result<Running, String> {
         workers.push(spawn_worker(start, hub, sender, vec![listen], connections_max)?);
     }
     let reloader = Reloader::new(plan.origin, plan.overrides, Arc::clone(&hub), clock);
-    Ok(Running { listen, tls, hub, reloader, workers, log })
+    Ok(Running { listen, tls, log_dir, hub, reloader, workers, log })
 }
 
 fn spawn_worker(

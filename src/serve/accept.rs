@@ -13,7 +13,7 @@ use super::{Core, client::Client, connection, guard::guard};
 use crate::{
     base::limits,
     io::{
-        net::{Net, Reader, Writer},
+        net::{Net, Writer},
         race::{First, race},
         tls::{self, MaybeTlsReader, MaybeTlsWriter, ServerConfig},
     },
