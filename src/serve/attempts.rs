@@ -362,7 +362,7 @@ impl Attempts<'_> {
         }
         if is_events(tried) && !is_encoded(answer) {
             let watch = adapter.watch(self.call.endpoint, outgoing.withhold_usage);
-            return Box::new(Watched::new(watch));
+            return Box::new(Watched::new(watch, has_end(self.call.endpoint)));
         }
         let json = media_of(answer).is_some_and(|media| media.contains("json"));
         let tapped = json && !is_encoded(answer) && answer.head.status < 300;
@@ -603,7 +603,8 @@ fn no_target() -> Fault {
     Fault::new(Stage::Plan, Source::Client, Kind::BadConfig, "the config has no target to try")
 }
 
-/// Endpoints whose answers are counted in tokens.
-pub fn counts_tokens(endpoint: Endpoint) -> bool {
-    !matches!(endpoint, Endpoint::Models | Endpoint::Other | Endpoint::CountTokens)
+/// Endpoints whose streams say themselves when they are complete.
+fn has_end(endpoint: Endpoint) -> bool {
+    use Endpoint::{ChatCompletions, Completions, Messages, Responses};
+    matches!(endpoint, ChatCompletions | Completions | Messages | Responses)
 }

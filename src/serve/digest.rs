@@ -146,16 +146,18 @@ pub struct Watched {
     watch: Box<dyn Watch>,
     /// The beginning of an event whose end has not come.
     tail: Pieces,
+    has_end: bool,
     progress: Progress,
 }
 
 impl Watched {
-    /// Watches with `watch`.
-    pub fn new(watch: Box<dyn Watch>) -> Watched {
+    /// Watches with `watch`. `has_end`: the format says itself when it is complete.
+    pub fn new(watch: Box<dyn Watch>, has_end: bool) -> Watched {
         Watched {
             scanner: sse::Scanner::new(),
             watch,
             tail: Pieces::new(),
+            has_end,
             progress: Progress::default(),
         }
     }
@@ -170,7 +172,7 @@ impl Digest for Watched {
         let mut passed = 0; // bytes of the piece that are dealt with
         let mut end = 0; // bytes of the piece that belong to events seen and not withheld
         let mut error = None;
-        let Watched { scanner, watch, tail, progress } = self;
+        let Watched { scanner, watch, tail, progress, .. } = self;
         let scanned = scanner.push(&piece, |event| {
             let seen = match event.comment_only {
                 true => Seen::default(),
@@ -209,7 +211,7 @@ impl Digest for Watched {
             progress.note(&watch.event(event.name, event.data), event.comment_only);
         }
         out.append(&mut self.tail);
-        self.progress.may_end()
+        if self.has_end { self.progress.may_end() } else { Ok(()) }
     }
 
     fn has_content(&self) -> bool {

@@ -71,8 +71,16 @@ impl Question {
         }
     }
 
-    /// The model that the body names.
+    /// The model that the body names. A second spelling of the key is refused: servers that compare keys without
+    /// case would take the one that no rule has looked at.
     pub fn model(&self) -> Result<Option<Cow<'_, str>>, Fault> {
+        if let Question::Json { body, fields } = self
+            && fields.has_case_twin(body, "model")
+        {
+            let message = "the body has a second key that differs from `model` in case only";
+            let fault = Fault::new(Stage::Body, Source::Client, Kind::BadRequest, message);
+            return Err(fault.at("model"));
+        }
         match self.field("model") {
             None => Ok(None),
             Some(raw) if json::is_null(raw) => Ok(None),

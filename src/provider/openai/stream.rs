@@ -54,7 +54,7 @@ impl Translate for ChatTranslate {
             self.usage = self.watch.usage();
             out.extend(self.usage.map(|usage| Delta::of(Piece::Usage(usage))));
         }
-        Ok(Seen { content, ..Seen::default() })
+        Ok(Seen { content, finished: seen.finished, ..Seen::default() })
     }
 
     fn usage(&self) -> Option<Usage> {

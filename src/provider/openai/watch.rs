@@ -1,5 +1,5 @@
 //! Looks at OpenAI-like streams as they pass. This runs on every event of every stream: once the stream has begun to
-//! carry content, an event is only searched for two words, and parsed if one of them is there.
+//! carry content, an event is only searched for three words, and parsed if one of them is there with a value.
 
 use std::borrow::Cow;
 
@@ -19,10 +19,10 @@ use crate::{
 pub struct ChatWatch {
     withhold_usage: bool,
     in_content: bool,
+    finished: bool,
     usage: Option<Usage>,
     model: Option<String>,
-    usage_key: Finder<'static>,
-    error_word: Finder<'static>,
+    words: [(Finder<'static>, usize); 3],
 }
 
 impl ChatWatch {
@@ -32,20 +32,18 @@ impl ChatWatch {
         ChatWatch {
             withhold_usage,
             in_content: false,
+            finished: false,
             usage: None,
             model: None,
-            usage_key: Finder::new(b"\"usage\""),
-            error_word: Finder::new(b"\"error\""),
+            words: TELLING_WORDS.map(|word| (Finder::new(word), word.len())),
         }
     }
 
     /// Whether an event in mid-content says more than content.
     fn is_telling(&self, data: &[u8]) -> bool {
-        self.usage_key.find_iter(data).any(|at| !is_key_of_null(data, at + b"\"usage\"".len()))
-            || self
-                .error_word
-                .find_iter(data)
-                .any(|at| !is_key_of_null(data, at + b"\"error\"".len()))
+        self.words.iter().any(|(word, length)| {
+            word.find_iter(data).any(|at| !is_key_of_null(data, at + length))
+        })
     }
 
     fn look_closely(&mut self, name: &[u8], data: &[u8]) -> Seen {
@@ -62,8 +60,10 @@ impl ChatWatch {
             self.model = chunk.model.as_deref().filter(|name| !name.is_empty()).map(str::to_owned);
         }
         self.in_content |= chunk.has_content();
+        self.finished |= chunk.choices().iter().any(|choice| choice.finish_reason.is_some());
         Seen {
             content: self.in_content,
+            finished: self.finished,
             withhold: self.withhold_usage && chunk.is_only_usage(),
             ..Seen::default()
         }
@@ -76,7 +76,7 @@ impl Watch for ChatWatch {
             return Seen { done: true, ..Seen::default() };
         }
         if self.in_content && name != b"error" && !self.is_telling(data) {
-            return Seen { content: true, ..Seen::default() };
+            return Seen { content: true, finished: self.finished, ..Seen::default() };
         }
         self.look_closely(name, data)
     }
@@ -89,6 +89,9 @@ impl Watch for ChatWatch {
         self.model.as_deref()
     }
 }
+
+/// What makes an event in mid-content worth parsing, if it is the key of more than null.
+const TELLING_WORDS: [&[u8]; 3] = [b"\"usage\"", b"\"error\"", b"\"finish_reason\""];
 
 /// Whether what follows a quoted word makes it a key whose value is null: the one harmless case.
 fn is_key_of_null(data: &[u8], end: usize) -> bool {
