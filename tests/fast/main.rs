@@ -2,13 +2,12 @@
 
 mod fuzz_http;
 mod fuzz_wire;
+mod golden;
 mod http;
 mod json;
 mod monoio_http_faults;
 mod policy;
 mod sandbox;
 mod sse;
+mod tidy;
 mod world;
-//! The fast suite: pure layers and simulated worlds, no sockets.
-
-mod golden;
