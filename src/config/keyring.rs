@@ -62,10 +62,7 @@ fn virtual_key(spot: &Spot<'_>, report: &mut Report) -> Option<VirtualKey> {
     let later: Vec<&str> = VIRTUAL_KEY_KEYS_LATER.iter().copied().chain(settings(false)).collect();
     let is_map = report.keys(spot, &known, &later);
     let provider = is_map.then(|| provider(spot, report)).flatten();
-    let Some(any_provider) = provider.or_else(|| provider_names().find_map(provider_by_name))
-    else {
-        return None;
-    };
+    let any_provider = provider.or_else(|| provider_names().find_map(provider_by_name))?;
     let credential = spot.get("api_key").and_then(|found| values::secret(&found, report));
     if let Some(provider) = provider
         && spot.get("api_key").is_none()

@@ -1,1 +1,3 @@
-fn main() {}
+//! The fast suite: pure layers, no sockets.
+
+mod config;
