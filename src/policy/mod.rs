@@ -1,3 +1,3 @@
 //! x
 
-pub mod key;
+pub mod mint;

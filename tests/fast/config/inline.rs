@@ -199,6 +199,8 @@ fn a_held_credential_stays_with_its_host() {
         r#""override_params":{"model":"@held/gpt"},"custom_host":"https://evil.example""#,
         r#""virtual_key":"held","custom_host":"https://eu.example.com:444""#,
         r#""virtual_key":"held","custom_host":"http://10.0.0.9:8001""#,
+        r#""virtual_key":"held","custom_host":"http://eu.example.com""#,
+        r#""virtual_key":"held","custom_host":"https://x.eu.example.com""#,
         r#""virtual_key":"other","custom_host":"https://eu.example.com""#,
         r#""virtual_key":"held","aws_region":"evil""#,
         r#""virtual_key":"held","resource_name":"evil""#,
