@@ -2,16 +2,12 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-
 use super::{
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
-    digest::{Digest, Ended, Opaque, Translated, Watched},
+    digest::Digest,
     outgoing::{Outgoing, Sources},
     question::Question,
-    relay::{self, Collected, Passage},
-    rescue,
     respond::Notes,
     route::Call,
     target::TargetRules,
@@ -22,15 +18,9 @@ use crate::{
     base::{
         fault::{Fault, Kind, Source, Stage},
         ids::RequestId,
-        limits,
         units::Instant,
     },
-    chat::usage::Usage,
     config::{Timeouts, policy::Leaf},
-    dialect::{
-        self,
-        speak::{self, Meta},
-    },
     io::{
         hub::Epoch,
         net::{Net, Reader, Writer},
@@ -41,11 +31,9 @@ use crate::{
         attempt::{Network, Outcome, Step, Walk, retry_after},
         key::Caller,
         plan::{LeafRef, Plan},
-        price,
         resolve::ResolvedTarget,
         target::Choice,
     },
-    provider::{Endpoint, Fit},
 };
 
 /// What all tries of an exchange share.

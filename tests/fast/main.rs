@@ -1,5 +1,6 @@
 //! The fast tests: pure layers and simulated worlds, no sockets, all of it in seconds.
 
+mod config;
 mod fuzz_http;
 mod fuzz_wire;
 mod golden;
