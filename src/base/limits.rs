@@ -279,3 +279,9 @@ pub const HOST_LABELS_MAX: usize = 10;
 pub const HOST_BYTES_MAX: usize = 253;
 
 const _: () = assert!(CONFIG_FILE_DEPTH_MAX > 2 * POLICY_DEPTH_MAX + 8);
+
+/// A pooled connection that ends so soon after a request was written had been closed by its peer before: the request
+/// was not served and is sent again. One that ends later had the request.
+pub const STALE_WITHIN: Duration = Duration::from_secs(1);
+/// The slowest that an upstream may take a request, in bytes a second, after the time that its first byte may take.
+pub const SEND_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;

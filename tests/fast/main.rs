@@ -9,6 +9,7 @@ mod json;
 mod monoio_http_faults;
 mod policy;
 mod sandbox;
+mod sim;
 mod sse;
 mod tidy;
 mod world;
