@@ -525,10 +525,8 @@ fn a_virtual_key_may_list_custom_hosts() {
     };
     let ask = Ask::new().virtual_key("openai-prod");
     for (entry, host) in [
-        ("proxy.example", "proxy.example"),
+        ("proxy.example:8443", "proxy.example"),
         ("Proxy.Example:8443", "proxy.example"),
-        ("::1", "::1"),
-        ("[::1]", "::1"),
         ("[::1]:8443", "::1"),
     ] {
         let line = ask.clone().host(host).first(&allowing(entry));
@@ -536,6 +534,9 @@ fn a_virtual_key_may_list_custom_hosts() {
     }
     for (entry, host) in [
         ("proxy.example:443", "proxy.example"),
+        // A bare host means its https port alone.
+        ("proxy.example", "proxy.example"),
+        ("::1", "::1"),
         ("proxy.example", "proxy.example.evil.org"),
         ("proxy.example", "xproxy.example"),
         ("*", "proxy.example"),
