@@ -118,6 +118,8 @@ pub struct Fault {
     pub param: Option<Cow<'static, str>>,
     /// A sentence for the caller: what was wrong, where, what to write instead.
     pub message: Cow<'static, str>,
+    /// Further mistakes of the same kind, for refusals that list them.
+    pub details: Vec<String>,
 }
 
 impl Fault {
@@ -128,7 +130,7 @@ impl Fault {
         kind: Kind,
         message: impl Into<Cow<'static, str>>,
     ) -> Fault {
-        Fault { stage, source, kind, param: None, message: message.into() }
+        Fault { stage, source, kind, param: None, message: message.into(), details: Vec::new() }
     }
 
     /// The same fault, naming the request field or header at fault.

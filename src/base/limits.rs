@@ -24,6 +24,12 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
 /// Nesting of JSON that the scanner follows before it refuses the body.
 pub const JSON_DEPTH_MAX: usize = 128;
+/// Members that the top level of a scanned object may have: duplicates are looked for among all of them, and no
+/// provider knows a third of this.
+pub const JSON_MEMBERS_MAX: usize = 256;
+/// Longest top-level key of a scanned object, as written, in bytes; with the bound above it caps what the look for
+/// duplicates may cost. Real keys stay under 64.
+pub const JSON_KEY_BYTES_MAX: usize = 256;
 /// Longest single event of a stream that is held whole for inspection, in bytes. A longer one on a same-format
 /// stream passes uninspected; on a translated one it is a broken upstream.
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
@@ -84,7 +90,192 @@ pub const DRAIN_FOR: Duration = Duration::from_secs(30);
 /// How long a TLS handshake may take, on either side.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
+/// Empty lines skipped before a request line: RFC 9112 section 2.2 asks for one, old clients add one after a body.
+pub const LEADING_EMPTY_LINES_MAX: u8 = 4;
+/// Header names that `Connection` may list; each is compared with every header when a head is passed on.
+pub const CONNECTION_NAMES_MAX: usize = 16;
+/// Digits of a chunk size: all that a `u64` holds.
+pub const CHUNK_DIGITS_MAX: u8 = 16;
+/// Bytes of chunk-size lines beyond what the chunks' own data pays for, so that a byte of body cannot cost a
+/// kilobyte of chunk extensions over and over.
+pub const CHUNK_OVERHEAD_BYTES_MAX: u64 = 16 * 1024;
+/// Largest token count believed of a provider: no request has a trillion tokens, and sums of eight still fit.
+pub const TOKEN_COUNT_MAX: u64 = 1_000_000_000_000;
+/// How much of a stream's error that is not JSON is shown to the caller, in bytes.
+pub const ERROR_TEXT_BYTES_MAX: usize = 512;
+/// Longest provider name that is looked up, in bytes: longer than any, and it keeps a hostile header from being copied.
+pub const PROVIDER_NAME_BYTES_MAX: usize = 64;
+
 const _: () = assert!(HEADER_NAME_BYTES_MAX < HEAD_BYTES_DEFAULT);
 const _: () = assert!(READ_BUFFER_BYTES <= HEAD_BYTES_DEFAULT);
 const _: () = assert!(COMMIT_BYTES_MAX <= EVENT_BYTES_MAX);
 const _: () = assert!(INLINE_CONFIG_BYTES_MAX < HEAD_BYTES_DEFAULT);
+
+/// Parts of one vectored write; the kernel refuses more than 1024 (IOV_MAX).
+pub const IOVECS_MAX: usize = 1024;
+/// Room that a buffer must have before a read is posted into it, in bytes.
+pub const READ_BYTES_MIN: usize = 2 * 1024;
+/// Threads that run getaddrinfo: a name whose servers do not answer must not hold up the others.
+pub const DNS_THREADS: usize = 4;
+/// Addresses kept of one name.
+pub const DNS_ADDRESSES_MAX: usize = 16;
+/// Plaintext sealed at a time, in bytes: four records, so that a large body is not doubled in memory.
+pub const TLS_PIECE_BYTES: usize = 64 * 1024;
+
+/// Submission entries of a core's ring.
+pub const RING_ENTRIES: u32 = 1024;
+/// How long a core waits after a failed accept.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// How long the accept queue must be quiet before a draining core closes its listener.
+pub const ACCEPT_DRAIN: Duration = Duration::from_millis(20);
+
+/// How long a closing connection is read for, so that its client sees the answer and not a reset.
+pub const LINGER_FOR: Duration = Duration::from_secs(2);
+/// Bytes read and thrown away meanwhile.
+pub const LINGER_BYTES_MAX: usize = 4 << 20;
+/// How often idle upstream connections are looked through.
+pub const POOL_SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Wait before the first retry of a target; each further one doubles it.
+pub const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
+/// Longest wait between two tries of a target: reached at the fifth retry and kept from then on.
+pub const BACK_OFF_LONGEST: Duration = Duration::from_secs(16);
+/// Jitter adds at most one part in this many to a back-off: 20 %.
+pub const BACK_OFF_JITTER_DIVISOR: u64 = 5;
+
+const _: () = assert!(BACK_OFF_FIRST.as_secs() <= BACK_OFF_LONGEST.as_secs());
+const _: () = assert!(BACK_OFF_LONGEST.as_secs() < RETRY_AFTER_MAX.as_secs());
+// -- the request log --
+/// Longest text of a log record, in bytes; a longer one is cut and ends in `…`. Paths and messages stay far below.
+pub const LOG_TEXT_BYTES_MAX: usize = 4 * 1024;
+/// Entries of one list of a log record.
+pub const LOG_LIST_MAX: usize = 256;
+/// Longest log record, in bytes: the most a reader must hold. Lists stop growing before it is reached.
+pub const LOG_RECORD_BYTES_MAX: usize = 256 * 1024;
+/// Payload at which a block of the log is closed, in bytes: what one flipped byte can cost.
+pub const LOG_BLOCK_BYTES: usize = 64 * 1024;
+/// Longest logged body, in bytes; a longer one is cut and marked so.
+pub const LOG_BODY_BYTES_MAX: usize = 32 << 20;
+/// Longest payload of any block, in bytes: a compressed body and its head.
+pub const LOG_PAYLOAD_BYTES_MAX: usize = LOG_BODY_BYTES_MAX + (1 << 20);
+/// Size at which a segment is closed and the next begun, in bytes: one is read in a third of a second.
+pub const LOG_SEGMENT_BYTES_MAX: u64 = 256 << 20;
+/// Segments are not made smaller than this for a small retention, in bytes.
+pub const LOG_SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// Age at which a segment is closed even if it is small, so that retention by age has days to delete.
+pub const LOG_SEGMENT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// Page of a core's log queue, in bytes.
+pub const LOG_PAGE_BYTES: usize = 64 * 1024;
+/// Most that one core's log queue holds, in bytes: two seconds at 40,000 records of 400 bytes a second.
+pub const LOG_QUEUE_BYTES_MAX: usize = 32 << 20;
+/// Most that all cores' log queues hold together, in bytes.
+pub const LOG_QUEUES_BYTES_MAX: usize = 512 << 20;
+/// Least that one core's log queue may hold, in bytes, however many cores there are.
+pub const LOG_QUEUE_BYTES_MIN: usize = 4 << 20;
+/// A disk that refuses is complained of once in that time.
+pub const LOG_COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// How often old segments are looked for.
+pub const LOG_SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Bodies that wait to be logged, over all cores, in bytes.
+pub const LOG_BODY_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+const _: () = assert!(LOG_RECORD_BYTES_MAX < LOG_PAYLOAD_BYTES_MAX);
+const _: () = assert!(LOG_RECORD_BYTES_MAX < LOG_QUEUE_BYTES_MIN / 8);
+const _: () = assert!(LOG_BLOCK_BYTES < LOG_PAYLOAD_BYTES_MAX);
+/// How long a client may take to read an answer of Trunkline's own.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Largest error body of an upstream that is read to be wrapped or translated, in bytes.
+pub const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long an upstream may take to accept a piece of an upload.
+pub const UPLOAD_WRITE_WITHIN: Duration = Duration::from_secs(60);
+/// How often an exchange that waits for room in the log looks again.
+pub const LOG_ROOM_PAUSE: Duration = Duration::from_millis(1);
+/// Characters of an upstream's unreadable error that the client is shown.
+pub const ERROR_EXCERPT_CHARS_MAX: usize = 2000;
+/// Longest log filter, in bytes: the admin interface takes them from callers.
+pub const FILTER_BYTES_MAX: usize = 4 * 1024;
+/// Nesting of a log filter.
+pub const FILTER_DEPTH_MAX: usize = 32;
+/// Memory that one regular expression of a filter may compile to, in bytes.
+pub const FILTER_REGEX_BYTES_MAX: usize = 1 << 20;
+/// Largest request body that the sandbox keeps whole, in bytes: as much as the gateway buffers by default.
+pub const SANDBOX_BODY_BYTES_MAX: usize = 32 << 20;
+/// How much of an upload the sandbox keeps, to find the file's name in, in bytes; all of it is counted.
+pub const SANDBOX_UPLOAD_KEPT_BYTES: usize = 64 * 1024;
+/// Chunks that a sandbox script may ask for: a day at more than ten a second.
+pub const SANDBOX_CHUNKS_MAX: usize = 1_000_000;
+/// Bytes of one chunk that a sandbox script may ask for.
+pub const SANDBOX_CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Text of a plain sandbox answer, in bytes: it is built whole. A stream is not, and may be longer.
+pub const SANDBOX_TEXT_BYTES_MAX: u64 = 64 << 20;
+/// Longest wait that a sandbox script may ask for.
+pub const SANDBOX_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Tool calls, choices, interim answers and the like of one sandbox answer.
+pub const SANDBOX_REPEAT_MAX: usize = 128;
+/// Numbers of one embedding of the sandbox.
+pub const SANDBOX_DIMENSIONS_MAX: u64 = 4096;
+/// Inputs of one embeddings request to the sandbox, the bound that OpenAI has.
+pub const SANDBOX_INPUTS_MAX: usize = 2048;
+/// Requests and disconnects that the sandbox remembers.
+pub const SANDBOX_RECORDS_MAX: usize = 1024;
+/// Bytes of a remembered request body.
+pub const SANDBOX_RECORDED_BODY_BYTES_MAX: usize = 1 << 20;
+/// Read buffer of a sandbox connection, in bytes.
+pub const SANDBOX_READ_BYTES: usize = 8 * 1024;
+/// How long the sandbox reads on after it refused a request, so that the refusal is not lost to a reset.
+pub const SANDBOX_LINGER_FOR: Duration = Duration::from_secs(2);
+/// First byte of the sandbox of `quickstart`.
+pub const SANDBOX_FIRST_BYTE: Duration = Duration::from_millis(150);
+/// Time between two chunks of the sandbox of `quickstart`.
+pub const SANDBOX_INTERVAL: Duration = Duration::from_millis(30);
+
+const _: () = assert!(SANDBOX_BODY_BYTES_MAX as u64 >= BODY_BYTES_DEFAULT);
+const _: () = assert!(SANDBOX_UPLOAD_KEPT_BYTES <= SANDBOX_BODY_BYTES_MAX);
+
+/// Connections that the kernel queues for a worker.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Descriptors kept for files, resolvers and the ring when connections are bounded from RLIMIT_NOFILE. Each client
+/// connection may need one upstream connection too.
+pub const DESCRIPTORS_KEPT: usize = 256;
+/// What "unlimited" is taken for.
+pub const DESCRIPTORS_UNLIMITED: usize = 1 << 20;
+/// Configuration file, in bytes: thousands of virtual keys and API keys stay under 2 MiB.
+pub const CONFIG_FILE_BYTES_MAX: usize = 16 << 20;
+/// Nesting of the configuration file: a policy at its deepest takes two levels a node, below `configs.NAME`.
+pub const CONFIG_FILE_DEPTH_MAX: usize = 64;
+/// Nodes of the configuration file once aliases are expanded: a "billion laughs" file ends here.
+pub const CONFIG_FILE_NODES_MAX: usize = 1_000_000;
+/// Mistakes reported at once; a reader of more has the wrong file.
+pub const MISTAKES_MAX: usize = 1000;
+/// Characters of a found value that a message shows.
+pub const SHOWN_CHARS_MAX: usize = 60;
+/// Longest name of a virtual key, config or API key: names are columns of the log.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Longest deadline a configuration may set.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Smallest request head limit: SDKs send about 1 KiB of headers.
+pub const HEAD_BYTES_MIN: usize = 4 * 1024;
+/// Largest buffered body limit: a body is held in memory whole.
+pub const BODY_BYTES_MAX: u64 = 4 << 30;
+/// Largest upload limit: a bound so that sizes cannot overflow.
+pub const UPLOAD_BYTES_MAX: u64 = 1 << 50;
+/// Most client connections that may be set: more than one address's ports.
+pub const CONNECTIONS_MAX: usize = 10_000_000;
+/// Most workers, and the highest core number plus one: the size of a `cpu_set_t`.
+pub const WORKERS_MAX: usize = 1024;
+/// Bounds on `log.sync`: below, the disk does nothing else; above, a power loss costs too much.
+pub const LOG_SYNC_MIN: Duration = Duration::from_millis(1);
+/// See [`LOG_SYNC_MIN`].
+pub const LOG_SYNC_MAX: Duration = Duration::from_secs(60);
+/// Largest weight of a target, so that a sum of weights stays finite.
+pub const WEIGHT_MAX: f64 = 1e9;
+/// Bytes of `override_params` that all leaves of one inline config may hold together: a parent's are copied into
+/// each leaf, so that a small header could otherwise take megabytes.
+pub const INLINE_OVERRIDE_BYTES_MAX: usize = 1 << 20;
+/// Headers that one target may pass on.
+pub const FORWARD_HEADERS_MAX: usize = 64;
+/// Labels of a custom host's name.
+pub const HOST_LABELS_MAX: usize = 10;
+/// Characters of a custom host's name.
+pub const HOST_BYTES_MAX: usize = 253;
+
+const _: () = assert!(CONFIG_FILE_DEPTH_MAX > 2 * POLICY_DEPTH_MAX + 8);

@@ -27,12 +27,14 @@ impl Usage {
     /// All input tokens, cached ones included.
     #[must_use]
     pub fn input_total(&self) -> u64 {
-        self.input + self.cache_read + self.cache_write_5m + self.cache_write_1h + self.audio_in
+        [self.cache_read, self.cache_write_5m, self.cache_write_1h, self.audio_in]
+            .into_iter()
+            .fold(self.input, u64::saturating_add)
     }
 
     /// All output tokens, reasoning included.
     #[must_use]
     pub fn output_total(&self) -> u64 {
-        self.output + self.reasoning + self.audio_out
+        self.output.saturating_add(self.reasoning).saturating_add(self.audio_out)
     }
 }

@@ -1,7 +1,20 @@
 //! One epoch: the immutable, checked configuration. Names are resolved to ids; whoever holds a [`Config`] need
 //! not ask whether it is valid.
 
+pub mod check;
+pub mod compile;
+pub mod digest;
+pub mod hosts;
+mod keyring;
+mod nearest;
 pub mod policy;
+pub mod providers;
+pub mod report;
+pub mod schema;
+mod sections;
+pub mod tree;
+pub mod values;
+pub mod variables;
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -33,6 +46,8 @@ pub struct Config {
     pub state: PathBuf,
     /// Whether requests without an API key are served: no keys are defined, or the file says `auth: open`.
     pub open: bool,
+    /// The file says `auth: open`: it may be open beyond loopback too.
+    pub open_on_purpose: bool,
     /// By id.
     pub virtual_keys: Vec<VirtualKey>,
     /// By id.
@@ -55,6 +70,52 @@ pub struct Config {
     pub custom_hosts: CustomHosts,
 }
 
+impl Config {
+    /// What `serve` runs without any file: open on loopback, each request bringing its own provider and key.
+    #[must_use]
+    pub fn open_defaults() -> Config {
+        let mut config = Config {
+            digest: [0; 32],
+            listen: SocketAddr::from(([127, 0, 0, 1], 8787)),
+            tls: None,
+            admin: Some(Admin::default()),
+            workers: Workers::Auto,
+            state: PathBuf::from("./state"),
+            open: true,
+            open_on_purpose: false,
+            virtual_keys: Vec::new(),
+            configs: Vec::new(),
+            api_keys: Vec::new(),
+            virtual_key_ids: HashMap::new(),
+            config_ids: HashMap::new(),
+            api_key_ids: HashMap::new(),
+            log: Some(Log::default()),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            custom_hosts: CustomHosts::default(),
+        };
+        config.seal();
+        config
+    }
+
+    /// Serves nobody but its own machine: then requests may name hosts on it.
+    #[must_use]
+    pub fn open_on_loopback(&self) -> bool {
+        self.open && self.listen.ip().is_loopback()
+    }
+
+    /// Computes the digest again, after a flag has changed something.
+    pub fn seal(&mut self) {
+        self.digest = digest::digest(self);
+    }
+
+    /// The whole configuration without any secret, for records of past epochs.
+    #[must_use]
+    pub fn without_secrets(&self) -> serde_json::Value {
+        digest::render(self)
+    }
+}
+
 /// A name for a provider credential.
 #[derive(Debug)]
 pub struct VirtualKey {
@@ -72,6 +133,21 @@ pub struct VirtualKey {
     pub allow_custom_host: Vec<String>,
     /// Private root certificates (PEM file) trusted for this upstream besides the system's.
     pub ca: Option<PathBuf>,
+    /// Provider settings (`anthropic-version`, `openai-organization` …), as headers without `x-portkey-`.
+    pub options: Vec<(String, String)>,
+}
+
+impl VirtualKey {
+    /// Whether a request may lead this credential to a host: only where `allow_custom_host` lists it.
+    #[must_use]
+    pub fn may_go_to(&self, origin: &Origin) -> bool {
+        let host = origin.authority.strip_suffix(&format!(":{}", origin.port));
+        let host = host.unwrap_or(&origin.authority);
+        self.allow_custom_host.iter().any(|allowed| {
+            allowed.eq_ignore_ascii_case(host) && origin.port == if origin.tls { 443 } else { 80 }
+                || allowed.eq_ignore_ascii_case(&format!("{host}:{}", origin.port))
+        })
+    }
 }
 
 /// Scheme, host and port of an upstream, and the path below which its API lives.
@@ -154,6 +230,17 @@ pub struct Admin {
     pub metrics_open: bool,
 }
 
+impl Default for Admin {
+    fn default() -> Admin {
+        Admin {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8788)),
+            token: None,
+            insecure: false,
+            metrics_open: false,
+        }
+    }
+}
+
 /// How many workers, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workers {
@@ -180,6 +267,19 @@ pub struct Log {
     pub sync_every: Duration,
     /// What a full queue does.
     pub on_full: OnFull,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            dir: PathBuf::from("./log"),
+            bodies: false,
+            retain_for: Some(Duration::from_secs(30 * 86_400)),
+            retain_bytes: Some(20 << 30),
+            sync_every: Duration::from_millis(200),
+            on_full: OnFull::Drop,
+        }
+    }
 }
 
 /// What happens when the log's queue is full.

@@ -1,7 +1,7 @@
 //! A routing policy: Portkey's config object, compiled. Inheritance is resolved here once, so that a leaf
 //! stands on its own.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{
     base::{ids::VirtualKeyId, secret::Secret},
@@ -56,7 +56,7 @@ pub enum NodeKind {
 }
 
 /// A target with everything that its ancestors handed down.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Leaf {
     /// The virtual key, if it names one.
     pub virtual_key: Option<VirtualKeyId>,
@@ -66,6 +66,9 @@ pub struct Leaf {
     pub api_key: Option<Secret>,
     /// Where to go instead of the provider's base URL.
     pub custom_host: Option<Origin>,
+    /// Whether addresses of the host are exempt from the guard against forged requests: the file or the operator
+    /// named the host. Meaningless where the request's own custom-host header replaces it.
+    pub host_trusted: bool,
     /// Top-level fields set in the body: name and raw JSON value, in the order of the config.
     pub override_params: Vec<(String, String)>,
     /// Client headers passed on, lower case.
@@ -80,6 +83,27 @@ pub struct Leaf {
     pub strict: Option<bool>,
     /// Provider-specific settings (`anthropic_version`, `openai_organization` …), as headers without `x-portkey-`.
     pub options: Vec<(String, String)>,
+}
+
+/// Settings may be credentials (`aws-secret-access-key`): only their names are shown.
+impl fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<&str> = self.options.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Leaf")
+            .field("virtual_key", &self.virtual_key)
+            .field("provider", &self.provider)
+            .field("api_key", &self.api_key)
+            .field("custom_host", &self.custom_host)
+            .field("host_trusted", &self.host_trusted)
+            .field("override_params", &self.override_params)
+            .field("forward_headers", &self.forward_headers)
+            .field("retry", &self.retry)
+            .field("request_timeout", &self.request_timeout)
+            .field("timeouts", &self.timeouts)
+            .field("strict", &self.strict)
+            .field("options", &options)
+            .finish()
+    }
 }
 
 /// Retries of one target.

@@ -1,1 +1,8 @@
-//! x
+//! Everything about the process that is not a request: starting and ending it, reloading, commands.
+
+pub mod check;
+pub mod gateway;
+pub mod key_command;
+pub mod load;
+pub mod quickstart;
+pub mod reload;

@@ -1,9 +1,14 @@
 //! The client's side: request formats of the SDKs into [`crate::chat`], and answers back in the same dialect.
 
-use crate::{
-    chat::{delta::Delta, reply::Reply, request::Request},
-    provider::StreamError,
-};
+pub mod anthropic;
+mod error;
+pub mod openai;
+mod read;
+pub mod speak;
+
+pub use error::{error_body, error_event, refusal_body};
+
+use crate::chat::delta::Delta;
 
 /// A request field that is malformed: its path and a sentence for the caller. Answered with a 400.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,1 +1,7 @@
-//! x
+//! What is remembered about exchanges: one's facts as they gather, the language that finds them again, the counts.
+
+pub mod entry;
+pub mod field;
+pub mod metrics;
+pub mod query;
+pub mod view;

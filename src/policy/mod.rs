@@ -1,1 +1,13 @@
-//! x
+//! The decisions of the gateway as pure functions: who is calling, which target, in which order, what next after
+//! this outcome, and what it cost. Time and dice are arguments.
+
+pub mod allow;
+pub mod api_key;
+pub mod attempt;
+pub mod glob;
+pub mod key;
+pub mod plan;
+pub mod price;
+pub mod request_headers;
+pub mod resolve;
+pub mod target;

@@ -1,7 +1,14 @@
 //! Providers: who runs the models, and what their wire format is. One file a format, all of one shape;
 //! hosts that speak OpenAI's format are rows of a table. Everything here is pure.
 
+pub mod anthropic;
+pub mod compatible;
+pub mod openai;
+mod registry;
+
 use std::borrow::Cow;
+
+pub use registry::{by_name, names};
 
 use crate::chat::{delta::Delta, reply::Reply, request::Request, usage::Usage};
 
@@ -54,6 +61,8 @@ pub struct Rendered {
     pub body: Vec<u8>,
     /// Sampling parameters that the provider has no counterpart for.
     pub dropped: Vec<&'static str>,
+    /// Fields of the client's that Trunkline does not know, left out too: to be listed with `dropped`.
+    pub unknown: Vec<String>,
 }
 
 /// What one event of an upstream's stream means for the relay.
@@ -61,6 +70,8 @@ pub struct Rendered {
 pub struct Seen {
     /// Text, reasoning, refusal, tool call, audio or a finish: the stream may be committed.
     pub content: bool,
+    /// The model has finished: what may still come is usage and the end marker.
+    pub finished: bool,
     /// The stream is complete by its own protocol (`[DONE]`, `message_stop`).
     pub done: bool,
     /// The event carries usage that the client did not ask for, and nothing else: not to be passed on.
@@ -101,7 +112,7 @@ pub trait Translate {
 }
 
 /// Looks a request header up by its lower-case name.
-pub type HeaderLookup<'a> = &'a dyn Fn(&str) -> Option<&'a str>;
+pub type HeaderLookup<'l, 'a> = &'l dyn Fn(&str) -> Option<&'a str>;
 
 /// Receives one header of the request to the provider.
 pub type HeaderSink<'a> = &'a mut dyn FnMut(&str, &str);
@@ -117,7 +128,7 @@ pub trait Adapter: Sync {
     /// The path below the base URL. `rest` is what the client wrote after `/v1`, e.g. `/files/abc`, without its query.
     fn path<'a>(&self, endpoint: Endpoint, rest: &'a str) -> Cow<'a, str>;
     /// Writes the credential and the provider's own headers (versions, betas, organisation) from the client's.
-    fn headers(&self, credential: Option<&str>, client: HeaderLookup<'_>, out: HeaderSink<'_>);
+    fn headers(&self, credential: Option<&str>, client: HeaderLookup<'_, '_>, out: HeaderSink<'_>);
     /// Whether a request may go without any credential (servers in one's own house).
     fn credential_optional(&self) -> bool {
         false

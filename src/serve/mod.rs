@@ -1,1 +1,97 @@
-//! x
+//! The arrow: one file a step that waits, straight-line async, generic over [`Net`].
+
+pub mod accept;
+pub mod attempts;
+pub mod body;
+pub mod client;
+pub mod connection;
+pub mod digest;
+pub mod exchange;
+pub mod guard;
+pub mod local;
+pub mod outgoing;
+pub mod question;
+pub mod relay;
+pub mod rescue;
+pub mod respond;
+pub mod route;
+pub mod target;
+pub mod upload;
+pub mod upstream;
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+};
+
+use crate::{
+    io::{
+        hub::{Epoch, Hub},
+        log::LogSender,
+        net::Net,
+        pages::Pages,
+        pool::Pool,
+        wheel::Wheel,
+    },
+    journal::metrics::Counters,
+};
+
+/// What one core owns. No logic.
+pub struct Core<N: Net> {
+    /// The machine.
+    pub net: N,
+    /// Where cores meet.
+    pub hub: Arc<Hub>,
+    /// The epoch that this core saw last; see [`Core::epoch`].
+    epoch: RefCell<Rc<Arc<Epoch>>>,
+    /// Deadlines.
+    pub wheel: Wheel,
+    /// Read buffers.
+    pub pages: Pages,
+    /// Idle upstream connections.
+    pub pool: RefCell<Pool<N::Reader, N::Writer>>,
+    /// Where records go; `None`: the log is off.
+    pub log: RefCell<Option<LogSender>>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+    /// Where Trunkline itself listens: no request may make it call itself.
+    pub listeners: Vec<SocketAddr>,
+    /// Whether this core is to end when its exchanges have.
+    pub draining: Cell<bool>,
+}
+
+impl<N: Net> Core<N> {
+    /// A core that starts on the hub's epoch.
+    pub fn new(
+        net: N,
+        hub: Arc<Hub>,
+        log: Option<LogSender>,
+        counters: Arc<Counters>,
+        listeners: Vec<SocketAddr>,
+    ) -> Core<N> {
+        let epoch = RefCell::new(Rc::new(hub.epoch()));
+        Core {
+            net,
+            hub,
+            epoch,
+            wheel: Wheel::default(),
+            pages: Pages::new(),
+            pool: RefCell::default(),
+            log: RefCell::new(log),
+            counters,
+            listeners,
+            draining: Cell::new(false),
+        }
+    }
+
+    /// The epoch for an exchange that begins now. Counts references on this core only, so that cores do not fight
+    /// over one counter.
+    pub fn epoch(&self) -> Rc<Arc<Epoch>> {
+        if self.epoch.borrow().number != self.hub.number() {
+            *self.epoch.borrow_mut() = Rc::new(self.hub.epoch());
+        }
+        Rc::clone(&self.epoch.borrow())
+    }
+}

@@ -1,7 +1,17 @@
 //! Bytes to values and back, without I/O: input may end anywhere, and nothing here waits or asks the time.
 
 pub mod body;
+mod body_error;
+mod fields;
+mod framing;
 pub mod head;
+mod head_end;
+mod head_error;
+mod head_fault;
 pub mod json;
 pub mod record;
+pub mod render;
+mod request;
+mod response;
 pub mod sse;
+mod target;

@@ -1,0 +1,226 @@
+//! Walks the tree of a config object: strategies and their targets.
+
+use crate::{
+    base::limits,
+    config::{
+        policy::{Node, NodeKind},
+        report::{Report, Spot, wrong},
+        tree::Value,
+    },
+};
+
+use super::{Known, handed::Handed, keys};
+
+/// Compiles one config object.
+pub struct Compiler<'k, 'r> {
+    /// What it may refer to.
+    pub known: Known<'k>,
+    /// Whether it came with a request.
+    pub inline: bool,
+    /// Where mistakes go.
+    pub report: &'r mut Report,
+    /// Wrong types so far: an object around one is not asked for more.
+    pub type_errors: usize,
+    /// The first thing that would redirect a held credential.
+    pub redirected: Option<String>,
+    /// A list of forwarded headers names itself.
+    pub forwards_itself: bool,
+    /// Leaves so far.
+    pub leaves: usize,
+    /// Bytes of parameters that leaves hold so far.
+    pub override_bytes: usize,
+}
+
+impl<'k, 'r> Compiler<'k, 'r> {
+    /// A compiler for one config object.
+    pub fn new(known: Known<'k>, inline: bool, report: &'r mut Report) -> Compiler<'k, 'r> {
+        Compiler {
+            known,
+            inline,
+            report,
+            type_errors: 0,
+            redirected: None,
+            forwards_itself: false,
+            leaves: 0,
+            override_bytes: 0,
+        }
+    }
+
+    /// Compiles the whole object.
+    pub fn root(&mut self, spot: &Spot<'_>) -> Option<Node> {
+        self.node(spot, "config".to_owned(), &Handed::default(), 0)
+    }
+
+    fn node(
+        &mut self,
+        spot: &Spot<'_>,
+        path: String,
+        handed: &Handed,
+        depth: usize,
+    ) -> Option<Node> {
+        if depth > limits::POLICY_DEPTH_MAX {
+            let most = limits::POLICY_DEPTH_MAX;
+            self.report.mistake(spot, format!("targets may be nested {most} deep, no deeper"));
+            return None;
+        }
+        if !self.is_map(spot) {
+            return None;
+        }
+        let errors_before = self.type_errors;
+        self.keys(spot);
+        let name = self.field(spot, "name").and_then(|found| self.string(&found, "a name"));
+        let name = name.map(str::to_owned);
+        let weight = self.weight(spot);
+        let handed = self.handed(spot, handed, depth);
+        let kind = match (self.field(spot, "strategy"), self.field(spot, "targets")) {
+            (None, None) => self.leaf(spot, &handed),
+            (strategy, targets) => {
+                self.branch(spot, strategy.as_ref(), targets.as_ref(), &path, &handed, depth)
+            }
+        };
+        if self.type_errors == errors_before {
+            self.must_name_something(spot);
+        }
+        Some(Node { path, name, weight, kind: kind? })
+    }
+
+    fn branch(
+        &mut self,
+        spot: &Spot<'_>,
+        strategy: Option<&Spot<'_>>,
+        targets: Option<&Spot<'_>>,
+        path: &str,
+        handed: &Handed,
+        depth: usize,
+    ) -> Option<NodeKind> {
+        let mode = strategy.and_then(|found| self.mode(found));
+        let codes = strategy
+            .filter(|found| matches!(found.tree.value, Value::Map(_)))
+            .and_then(|found| self.field(found, "on_status_codes").map(|c| self.statuses(&c)));
+        if !self.inline {
+            self.warn_of_leaf_keys(spot);
+        }
+        let alone = self.inline && !self.says_something(spot);
+        let Some(targets) = targets else {
+            if !alone {
+                self.report.missing(spot, "targets", "a strategy chooses among targets: list them");
+            }
+            return None;
+        };
+        if strategy.is_none() && !alone {
+            let advice = "say how targets are chosen; write e.g. strategy: { mode: fallback }";
+            self.report.missing(spot, "strategy", advice);
+        }
+        let nodes = self.targets(targets, path, handed, depth)?;
+        self.kind(mode?, codes, nodes, targets)
+    }
+
+    fn targets(
+        &mut self,
+        spot: &Spot<'_>,
+        path: &str,
+        handed: &Handed,
+        depth: usize,
+    ) -> Option<Vec<Node>> {
+        if !self.is_list(spot, "a list of targets") {
+            return None;
+        }
+        let mut nodes = Vec::new();
+        let mut count = 0;
+        for (index, item) in spot.items().enumerate() {
+            count += 1;
+            if self.leaves > limits::POLICY_LEAVES_MAX {
+                break;
+            }
+            nodes.extend(self.node(&item, format!("{path}.targets[{index}]"), handed, depth + 1));
+        }
+        if count == 0 {
+            let text = "has no targets; list at least one";
+            self.report.both(spot, "Array must contain at least 1 element(s)", text.to_owned());
+            return None;
+        }
+        Some(nodes)
+    }
+
+    fn kind(
+        &mut self,
+        mode: Mode,
+        on_status_codes: Option<Vec<u16>>,
+        mut targets: Vec<Node>,
+        spot: &Spot<'_>,
+    ) -> Option<NodeKind> {
+        match mode {
+            Mode::Single => {
+                if !targets.is_empty() {
+                    let first = targets.swap_remove(0);
+                    if !targets.is_empty() {
+                        self.report.warning(spot, "mode single uses the first target only");
+                    }
+                    return Some(NodeKind::Single(Box::new(first)));
+                }
+                None
+            }
+            Mode::Fallback => Some(NodeKind::Fallback { on_status_codes, targets }),
+            Mode::LoadBalance => {
+                if !targets.is_empty() && targets.iter().all(|target| target.weight <= 0.0) {
+                    let text = "every weight is 0: none could be drawn; give one a weight above 0";
+                    self.report.both(spot, "At least one weight must be above 0", text.to_owned());
+                    return None;
+                }
+                Some(NodeKind::LoadBalance { targets })
+            }
+        }
+    }
+
+    fn mode(&mut self, spot: &Spot<'_>) -> Option<Mode> {
+        const WHAT: &str = "single, fallback or loadbalance";
+        if !self.is_map_of(spot, keys::STRATEGY) {
+            return None;
+        }
+        let Some(found) = self.field(spot, "mode") else {
+            self.required(spot, "mode", "write e.g. mode: fallback");
+            return None;
+        };
+        let mode = match self.string(&found, WHAT)? {
+            "single" => Mode::Single,
+            "fallback" => Mode::Fallback,
+            "loadbalance" => Mode::LoadBalance,
+            "conditional" | "latency" => {
+                self.report.mistake(&found, format!("{} is {NOT_YET_MODE}", found.tree.shown()));
+                return None;
+            }
+            _ => {
+                let wire = "Invalid 'mode' value. Must be one of: single, loadbalance, fallback, \
+                            conditional";
+                self.report.both(&found, wire, wrong(WHAT, &found.tree.shown()));
+                return None;
+            }
+        };
+        for key in ["conditions", "default", "sticky"] {
+            if let Some(entry) = spot.get(key).filter(|entry| !entry.tree.is_empty()) {
+                let why =
+                    if key == "sticky" { "each request is drawn anew" } else { "mode decides" };
+                self.report.warning(&entry, format!("no effect in this version: {why}"));
+            }
+        }
+        Some(mode)
+    }
+
+    fn warn_of_leaf_keys(&mut self, spot: &Spot<'_>) {
+        for key in ["provider", "api_key", "virtual_key"] {
+            if let Some(entry) = spot.get(key) {
+                self.report.warning(&entry, "no effect beside targets: each target names its own");
+            }
+        }
+    }
+}
+
+/// The strategies of this version.
+#[derive(Clone, Copy)]
+enum Mode {
+    Single,
+    Fallback,
+    LoadBalance,
+}
+
+const NOT_YET_MODE: &str = "not in this version of Trunkline; use single, fallback or loadbalance";

@@ -1,0 +1,176 @@
+//! The configuration as JSON without any secret, and the digest over it that names an epoch's content.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Allow, ApiKey, Config, Log, OnFull, Origin, VirtualKey, Workers,
+    policy::{Leaf, Node, NodeKind, Policy},
+};
+
+/// SHA-256 over [`render`]; equal configurations have equal digests, whatever their files look like.
+#[must_use]
+pub fn digest(config: &Config) -> [u8; 32] {
+    Sha256::digest(render(config).to_string().as_bytes()).into()
+}
+
+/// Everything that a configuration says, except credentials.
+#[must_use]
+pub fn render(config: &Config) -> Value {
+    let key_name = |id: usize| config.virtual_keys.get(id).map(|key| key.name.as_str());
+    let policies = config.configs.iter().map(|c| (c.name.clone(), policy(&c.policy, &key_name)));
+    let mut configs: Vec<(String, Value)> = policies.collect();
+    configs.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut virtual_keys: Vec<(String, Value)> =
+        config.virtual_keys.iter().map(|key| (key.name.clone(), virtual_key(key))).collect();
+    virtual_keys.sort_by(|a, b| a.0.cmp(&b.0));
+    json!({
+        "listen": config.listen.to_string(),
+        "tls": config.tls.as_ref().map(|tls| json!([tls.cert, tls.key, tls.client_ca])),
+        "admin": config.admin.as_ref().map(|admin| json!({
+            "listen": admin.listen.to_string(),
+            "token": admin.token.is_some(),
+            "insecure": admin.insecure,
+            "metrics_open": admin.metrics_open,
+        })),
+        "workers": workers(&config.workers),
+        "state": config.state,
+        "open": config.open,
+        "virtual_keys": virtual_keys.into_iter().collect::<serde_json::Map<_, _>>(),
+        "configs": configs.into_iter().collect::<serde_json::Map<_, _>>(),
+        "api_keys": config.api_keys.iter().map(|key| api_key(key, config)).collect::<Vec<_>>(),
+        "log": config.log.as_ref().map(log),
+        "limits": {
+            "head_bytes": config.limits.head_bytes,
+            "body_bytes": config.limits.body_bytes,
+            "upload_bytes": config.limits.upload_bytes,
+            "connections": config.limits.connections,
+        },
+        "timeouts_ms": {
+            "connect": config.timeouts.connect.as_millis() as u64,
+            "first_byte": config.timeouts.first_byte.as_millis() as u64,
+            "idle": config.timeouts.idle.as_millis() as u64,
+            "total": config.timeouts.total.as_millis() as u64,
+        },
+        "custom_hosts": {
+            "trusted": config.custom_hosts.trusted,
+            "allow_private": config.custom_hosts.allow_private,
+        },
+    })
+}
+
+fn workers(workers: &Workers) -> Value {
+    match workers {
+        Workers::Auto => json!("auto"),
+        Workers::Count(count) => json!(count),
+        Workers::Cores(cores) => json!(cores),
+    }
+}
+
+fn log(log: &Log) -> Value {
+    json!({
+        "dir": log.dir,
+        "bodies": log.bodies,
+        "retain_for_s": log.retain_for.map(|age| age.as_secs()),
+        "retain_bytes": log.retain_bytes,
+        "sync_every_us": log.sync_every.as_micros() as u64,
+        "on_full": match log.on_full { OnFull::Drop => "drop", OnFull::Wait => "wait" },
+    })
+}
+
+fn virtual_key(key: &VirtualKey) -> Value {
+    json!({
+        "provider": key.provider.name(),
+        "credential": key.credential.is_some(),
+        "base": url(&key.base),
+        "models": key.models,
+        "allow_custom_host": key.allow_custom_host,
+        "ca": key.ca,
+        "options": key.options,
+    })
+}
+
+fn url(origin: &Origin) -> String {
+    let scheme = if origin.tls { "https" } else { "http" };
+    format!("{scheme}://{}{}", origin.authority, origin.path)
+}
+
+fn api_key(key: &ApiKey, config: &Config) -> Value {
+    let name_of = |id: u32| usize::try_from(id).ok();
+    let config_name = |id: u32| {
+        name_of(id).and_then(|i| config.configs.get(i)).map(|config| config.name.as_str())
+    };
+    let key_name =
+        |id: u32| name_of(id).and_then(|i| config.virtual_keys.get(i)).map(|key| key.name.as_str());
+    let Allow { configs, virtual_keys, providers, models, inline } = &key.allow;
+    let configs = configs.as_ref().map(|ids| ids.iter().map(|id| config_name(id.0)).collect());
+    let virtual_keys =
+        virtual_keys.as_ref().map(|ids| ids.iter().map(|id| key_name(id.0)).collect());
+    json!({
+        "name": key.name,
+        "sha256": hex::encode(key.sha256),
+        "expires_s": key.expires.map(|at| at.seconds()),
+        "config": key.config.and_then(|id| config_name(id.0)),
+        "metadata": key.metadata,
+        "allow": {
+            "configs": configs.unwrap_or_else(|| Value::Null),
+            "virtual_keys": virtual_keys.unwrap_or_else(|| Value::Null),
+            "providers": providers,
+            "models": models,
+            "inline": inline,
+        },
+    })
+}
+
+fn policy<'n>(policy: &Policy, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
+    node(&policy.root, key_name)
+}
+
+fn node<'n>(node: &Node, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
+    let children =
+        |nodes: &[Node]| -> Value { nodes.iter().map(|n| self::node(n, key_name)).collect() };
+    let kind = match &node.kind {
+        NodeKind::Leaf(target) => leaf(target, key_name),
+        NodeKind::Single(target) => json!({ "single": self::node(target, key_name) }),
+        NodeKind::Fallback { on_status_codes, targets } => {
+            json!({ "fallback": children(targets), "on_status_codes": on_status_codes })
+        }
+        NodeKind::LoadBalance { targets } => json!({ "loadbalance": children(targets) }),
+    };
+    json!({ "path": node.path, "name": node.name, "weight": node.weight, "kind": kind })
+}
+
+fn leaf<'n>(leaf: &Leaf, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
+    let millis = |wait: Option<std::time::Duration>| wait.map(|wait| wait.as_millis() as u64);
+    let options: Vec<(&str, &str)> = leaf
+        .options
+        .iter()
+        .map(|(name, value)| {
+            let shown = if super::compile::keys::is_secret_header(name) { "…" } else { value };
+            (name.as_str(), shown)
+        })
+        .collect();
+    json!({
+        "virtual_key": leaf.virtual_key.and_then(|id| key_name(usize::try_from(id.0).ok()?)),
+        "provider": leaf.provider.map(|provider| provider.name()),
+        "api_key": leaf.api_key.is_some(),
+        "custom_host": leaf.custom_host.as_ref().map(url),
+        "override_params": leaf.override_params,
+        "forward_headers": leaf.forward_headers,
+        "retry": {
+            "attempts": leaf.retry.attempts,
+            "on_status_codes": leaf.retry.on_status_codes,
+            "use_retry_after": leaf.retry.use_retry_after,
+            "jitter": leaf.retry.jitter,
+        },
+        "request_timeout_ms": millis(leaf.request_timeout),
+        "timeouts_ms": [
+            millis(leaf.timeouts.connect),
+            millis(leaf.timeouts.first_byte),
+            millis(leaf.timeouts.idle),
+            millis(leaf.timeouts.total),
+        ],
+        "strict": leaf.strict,
+        "options": options,
+    })
+}

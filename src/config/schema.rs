@@ -1,0 +1,263 @@
+//! The JSON Schema of the configuration file, for editors: every key with its type and what it does. It is built
+//! from tables, because the checker that it describes reads a tree and not derived structs.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    compile::keys::{Kind, SETTINGS},
+    providers::provider_names,
+};
+
+/// The schema of the whole file.
+#[must_use]
+pub fn schema() -> Value {
+    let mut root = object(TOP);
+    let fields = root.as_object_mut().expect("object() makes an object");
+    fields.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
+    fields.insert("title".into(), json!("Trunkline configuration"));
+    fields.insert(
+        "$defs".into(),
+        json!({
+            "duration": {
+                "type": "string",
+                "pattern": r"^[0-9]+(\.[0-9]+)? *(us|ms|s|m|h|d)$",
+                "examples": ["200ms", "5s", "10m", "1h", "30d"],
+            },
+            "size": {
+                "type": "string",
+                "pattern": r"^[0-9]+(\.[0-9]+)? *([KMGT]i?B|kB|B)$",
+                "examples": ["64KiB", "32MiB", "2GiB"],
+            },
+            "name": { "type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$" },
+            "status": { "type": "integer", "minimum": 100, "maximum": 599 },
+            "provider": { "type": "string", "enum": provider_names().collect::<Vec<_>>() },
+            "virtual_key": with_settings(VIRTUAL_KEY),
+            "config": with_settings(CONFIG),
+            "api_key": object(API_KEY),
+            "core": { "type": "integer", "minimum": 0, "maximum": 1023 },
+        }),
+    );
+    root
+}
+
+/// A key, its type, and what it does.
+type Row = (&'static str, Type, &'static str);
+
+/// The types of values.
+enum Type {
+    Flag,
+    Text,
+    Texts,
+    Number(u64, u64),
+    Duration,
+    Size,
+    Statuses,
+    Metadata,
+    Anything,
+    Reference(&'static str),
+    Choice(&'static [&'static str]),
+    Object(&'static [Row]),
+    ListOf(&'static str),
+    MapOf(&'static str),
+    Either(&'static [Type]),
+}
+
+fn object(rows: &[Row]) -> Value {
+    let properties: Map<String, Value> =
+        rows.iter().map(|row| (row.0.into(), field(row))).collect();
+    json!({ "type": "object", "additionalProperties": false, "properties": properties })
+}
+
+fn field((_, kind, description): &Row) -> Value {
+    let mut value = type_of(kind);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("description".into(), json!(description));
+    }
+    value
+}
+
+fn type_of(kind: &Type) -> Value {
+    match kind {
+        Type::Flag => json!({ "type": "boolean" }),
+        Type::Text => json!({ "type": "string" }),
+        Type::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Type::Number(least, most) => json!({ "type": "number", "minimum": least, "maximum": most }),
+        Type::Duration => reference("duration"),
+        Type::Size => reference("size"),
+        Type::Statuses => json!({ "type": "array", "items": reference("status") }),
+        Type::Metadata => json!({
+            "type": "object", "maxProperties": 16,
+            "additionalProperties": { "type": "string", "maxLength": 128 },
+        }),
+        Type::Anything => json!({ "type": "object" }),
+        Type::Reference(name) => reference(name),
+        Type::Choice(words) => json!({ "enum": words }),
+        Type::Object(rows) => object(rows),
+        Type::ListOf(name) => json!({ "type": "array", "items": reference(name) }),
+        Type::MapOf(name) => json!({
+            "type": "object", "propertyNames": reference("name"),
+            "additionalProperties": reference(name),
+        }),
+        Type::Either(kinds) => json!({ "anyOf": kinds.iter().map(type_of).collect::<Vec<_>>() }),
+    }
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/$defs/{name}") })
+}
+
+/// An object that may also hold provider settings.
+fn with_settings(rows: &[Row]) -> Value {
+    let mut value = object(rows);
+    let Some(properties) = value.get_mut("properties").and_then(Value::as_object_mut) else {
+        return value;
+    };
+    for setting in SETTINGS.iter().filter(|setting| setting.honoured) {
+        let what = match setting.kind {
+            Kind::Secret => "a credential",
+            Kind::Plain | Kind::Account | Kind::HostPart | Kind::Url => "a setting",
+        };
+        let description = format!("The provider's header {}, {what}.", setting.header);
+        let field = json!({ "type": "string", "description": description });
+        properties.insert(setting.key.into(), field);
+    }
+    value
+}
+
+const TOP: &[Row] = &[
+    ("listen", Type::Text, "Address and port for clients; 127.0.0.1:8787 if not given."),
+    ("tls", Type::Object(TLS), "Serve clients over TLS."),
+    (
+        "admin",
+        Type::Either(&[Type::Object(ADMIN), Type::Choice(&["off"])]),
+        "The admin interface and /metrics.",
+    ),
+    (
+        "workers",
+        Type::Either(&[Type::Choice(&["auto"]), Type::Number(1, 1024), Type::ListOf("core")]),
+        "Worker threads: auto is one a core; a list names the cores to pin to.",
+    ),
+    ("state", Type::Text, "Directory for what the admin API changes and for counters."),
+    ("auth", Type::Choice(&["open"]), "open: serve requests that bring no API key."),
+    ("virtual_keys", Type::MapOf("virtual_key"), "Names for provider credentials."),
+    ("configs", Type::MapOf("config"), "Named routing policies, as Portkey's config objects."),
+    ("api_keys", Type::ListOf("api_key"), "What applications present, and what they may do."),
+    ("log", Type::Either(&[Type::Object(LOG), Type::Choice(&["off"])]), "The request log."),
+    ("limits", Type::Object(LIMITS), "Bounds on what clients send."),
+    ("timeouts", Type::Object(TIMEOUTS), "Deadlines that hold where a config sets none."),
+    ("custom_hosts", Type::Object(CUSTOM_HOSTS), "Which hosts requests may name."),
+    ("prices", Type::Object(PRICES), "What a call costs."),
+];
+
+const TLS: &[Row] = &[
+    ("cert", Type::Text, "Certificate chain, a PEM file."),
+    ("key", Type::Text, "Private key, a PEM file."),
+    ("client_ca", Type::Text, "Clients must present a certificate signed by one of these."),
+];
+
+const ADMIN: &[Row] = &[
+    ("listen", Type::Text, "Address and port; 127.0.0.1:8788 if not given."),
+    ("token", Type::Text, "Bearer token; one is generated and kept in state if not given."),
+    ("insecure", Type::Flag, "Accept that it is reachable beyond loopback without TLS."),
+    ("metrics", Type::Choice(&["open", "token"]), "open: /metrics needs no token."),
+];
+
+const LOG: &[Row] = &[
+    ("dir", Type::Text, "Directory; ./log if not given."),
+    ("bodies", Type::Flag, "Log request and answer bodies too, in files of their own."),
+    ("retention", Type::Object(RETENTION), "When old files are deleted."),
+    ("sync", Type::Duration, "How often the log reaches the disk; 200ms if not given."),
+    ("on_full", Type::Choice(&["drop", "wait"]), "What a full queue does."),
+];
+
+const RETENTION: &[Row] = &[
+    ("days", Type::Number(1, 36_500), "Age; 30 if not given, null for no bound."),
+    ("size", Type::Size, "Total size; 20GiB if not given, null for no bound."),
+];
+
+const LIMITS: &[Row] = &[
+    ("head", Type::Size, "Largest request head; 64KiB if not given."),
+    ("body", Type::Size, "Largest body that is held in memory; 32MiB if not given."),
+    ("upload", Type::Size, "Largest body that is passed through; 1GiB if not given."),
+    (
+        "connections",
+        Type::Either(&[Type::Choice(&["auto"]), Type::Number(1, 10_000_000)]),
+        "Client connections at once; auto is what the open-file limit allows.",
+    ),
+];
+
+const TIMEOUTS: &[Row] = &[
+    ("connect", Type::Duration, "Resolve, connect and TLS handshake; 5s if not given."),
+    ("first_byte", Type::Duration, "Until the answer's head; 600s if not given."),
+    ("idle", Type::Duration, "Between two reads of the answer; 300s if not given."),
+    ("total", Type::Duration, "The whole exchange with all attempts; 3600s if not given."),
+];
+
+const CUSTOM_HOSTS: &[Row] = &[
+    ("trusted", Type::Texts, "Names or addresses that pass the guard: exact, or *.suffix."),
+    ("allow_private", Type::Flag, "Whether requests may name hosts of private networks."),
+];
+
+const PRICES: &[Row] = &[("unpriced", Type::Choice(&["allow"]), "Serve models without a price.")];
+
+const VIRTUAL_KEY: &[Row] = &[
+    ("provider", Type::Reference("provider"), "Who runs the models."),
+    ("api_key", Type::Text, "The provider's credential; write ${NAME} for a variable."),
+    ("base_url", Type::Text, "Where its API lives, if not at the provider's own address."),
+    ("models", Type::Texts, "Models served, as globs; all if not given."),
+    ("ca", Type::Text, "Private root certificates (PEM file) trusted for this upstream."),
+    ("allow_custom_host", Type::Texts, "Hosts that requests may lead this credential to."),
+];
+
+const CONFIG: &[Row] = &[
+    ("strategy", Type::Object(STRATEGY), "How a target is chosen."),
+    ("targets", Type::ListOf("config"), "What the strategy chooses among."),
+    ("name", Type::Text, "Its name in the log."),
+    ("weight", Type::Number(0, 1_000_000_000), "Its share under loadbalance; 1 if not given."),
+    ("virtual_key", Type::Reference("name"), "The virtual key of this target."),
+    ("provider", Type::Text, "The provider, or @NAME for a virtual key."),
+    ("api_key", Type::Text, "The provider's credential, where no virtual key is named."),
+    ("custom_host", Type::Text, "Where to go instead of the provider's address."),
+    ("forward_headers", Type::Texts, "Client headers passed on."),
+    ("request_timeout", Type::Number(0, 86_400_000), "Milliseconds to the answer's head, a try."),
+    ("override_params", Type::Anything, "Fields set in the request body."),
+    ("strict_open_ai_compliance", Type::Flag, "Whether answers keep to OpenAI's fields."),
+    ("retry", Type::Object(RETRY), "Extra tries of the same target."),
+    ("timeouts", Type::Object(TIMEOUTS), "Deadlines of this part; total at the top only."),
+    ("cache", Type::Anything, "Loads without effect in this version."),
+    ("cb_config", Type::Anything, "Loads without effect in this version."),
+];
+
+const STRATEGY: &[Row] = &[
+    (
+        "mode",
+        Type::Choice(&["single", "fallback", "loadbalance"]),
+        "The first, in order, by weight.",
+    ),
+    ("on_status_codes", Type::Statuses, "fallback: only these lead to the next target."),
+];
+
+const RETRY: &[Row] = &[
+    ("attempts", Type::Number(0, 10), "Extra tries."),
+    ("on_status_codes", Type::Statuses, "What is tried again; 429, 500, 502, 503, 504, 529."),
+    ("use_retry_after_header", Type::Flag, "A 429's retry-after sets the wait."),
+    ("use_retry_after_headers", Type::Flag, "The same, in the other spelling."),
+    ("jitter", Type::Flag, "false: the back-off gets nothing on top."),
+];
+
+const API_KEY: &[Row] = &[
+    ("name", Type::Text, "Its name in the log."),
+    ("key_sha256", Type::Text, "From `trunkline key new`: 64 hexadecimal digits."),
+    ("expires", Type::Text, "When it stops working, e.g. 2027-01-31T00:00:00Z."),
+    ("config", Type::Reference("name"), "The config used when a request names none."),
+    ("metadata", Type::Metadata, "Metadata that wins over the request's."),
+    ("allow", Type::Object(ALLOW), "What it may use; anything if not given."),
+];
+
+const ALLOW: &[Row] = &[
+    ("configs", Type::Texts, "Named configs; naming any turns inline configs off."),
+    ("virtual_keys", Type::Texts, "Virtual keys."),
+    ("providers", Type::Texts, "Providers."),
+    ("models", Type::Texts, "Models, as globs."),
+    ("inline", Type::Flag, "Configs in request headers."),
+];

@@ -1,0 +1,115 @@
+//! `trunkline check`: says everything that is wrong with a configuration file, or prints its JSON Schema.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    base::limits,
+    config::{
+        check::{Checked, check},
+        report::Mistake,
+        schema::schema,
+        variables::Variables,
+    },
+};
+
+/// Checks a configuration file: all mistakes at once, each with its line, column and path.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    trunkline check trunkline.yaml\n  \
+    trunkline check trunkline.yaml --no-env    (where the variables are not set, e.g. in CI)\n  \
+    trunkline check --schema > trunkline.schema.json")]
+pub struct CheckArgs {
+    /// The file to check; `-` reads standard input.
+    #[arg(required_unless_present = "schema")]
+    pub file: Option<PathBuf>,
+    /// Do not look variables up: a value that names one may be anything.
+    #[arg(long)]
+    pub no_env: bool,
+    /// Print a JSON Schema of the file instead.
+    #[arg(long, conflicts_with = "file")]
+    pub schema: bool,
+}
+
+/// Runs the command; the result is the exit code.
+pub fn run(args: &CheckArgs) -> i32 {
+    let (out, errors, code) = match &args.file {
+        _ if args.schema => (format!("{:#}\n", schema()), String::new(), 0),
+        Some(file) => of_file(file, args.no_env),
+        None => (String::new(), "name the file to check\n".to_owned(), 2),
+    };
+    // A closed pipe is the reader's choice, not an error of the file.
+    let _ = io::stdout().write_all(out.as_bytes());
+    let _ = io::stderr().write_all(errors.as_bytes());
+    code
+}
+
+fn of_file(file: &Path, no_env: bool) -> (String, String, i32) {
+    let text = match read(file) {
+        Ok(text) => text,
+        Err(message) => return (String::new(), format!("{}: {message}\n", file.display()), 1),
+    };
+    let environment = |name: &str| std::env::var(name).ok();
+    let variables = match no_env {
+        true => Variables::Unknown,
+        false => Variables::Lookup(&environment),
+    };
+    let checked = check(&text, variables);
+    verdict(&file.display().to_string(), &checked)
+}
+
+/// Reads a file, but no more of it than a configuration may have.
+pub fn read(file: &Path) -> Result<String, String> {
+    let most = limits::CONFIG_FILE_BYTES_MAX as u64 + 1;
+    let mut bytes = Vec::new();
+    let result = if file == Path::new("-") {
+        io::stdin().lock().take(most).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(most).read_to_end(&mut bytes))
+    };
+    result.map_err(|error| format!("cannot be read: {error}"))?;
+    String::from_utf8(bytes).map_err(|error| {
+        format!("byte {} is not UTF-8; save the file as UTF-8", error.utf8_error().valid_up_to())
+    })
+}
+
+fn verdict(name: &str, checked: &Checked) -> (String, String, i32) {
+    let mut errors = lines(name, "warning: ", &checked.warnings);
+    if checked.mistakes.is_empty() {
+        return (format!("{name}: ok{}\n", summary(checked)), errors, 0);
+    }
+    errors.push_str(&lines(name, "", &checked.mistakes));
+    let plural = if checked.mistakes.len() == 1 { "mistake" } else { "mistakes" };
+    let _ = writeln!(errors, "{name}: {} {plural}", checked.mistakes.len());
+    (String::new(), errors, 1)
+}
+
+/// One line a mistake, in the form that editors and terminals make links of: `FILE:LINE:COLUMN: …`.
+#[must_use]
+pub fn lines(name: &str, label: &str, mistakes: &[Mistake]) -> String {
+    let mut out = String::new();
+    for Mistake { line, column, path, message } in mistakes {
+        let _ = match line {
+            0 => write!(out, "{name}: "),
+            _ => write!(out, "{name}:{line}:{column}: "),
+        };
+        let colon = if path.is_empty() { "" } else { ": " };
+        let _ = writeln!(out, "{label}{path}{colon}{message}");
+    }
+    out
+}
+
+fn summary(checked: &Checked) -> String {
+    let Some(config) = &checked.config else { return String::new() };
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    format!(
+        " ({}, {}, {}; digest {})",
+        count(config.virtual_keys.len(), "virtual key"),
+        count(config.configs.len(), "config"),
+        count(config.api_keys.len(), "API key"),
+        hex::encode(&config.digest[..6]),
+    )
+}

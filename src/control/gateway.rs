@@ -1,0 +1,300 @@
+//! The gateway process: bind, start the workers, wait for signals, drain, close the log.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::{
+    load::{self, Origin, Overrides},
+    reload::{self, Reloader},
+};
+use crate::{
+    base::limits,
+    config::{Config, Workers},
+    io::{
+        clock::{Clock, Dice},
+        dns,
+        hub::{Hub, Mailbox},
+        log::{LogSender, LogWriter, system_clock},
+        uring::{Driver, TcpReader, TcpWriter, Uring},
+        worker::{self, Serve, Start},
+    },
+    journal::metrics::Counters,
+    serve::{Core, accept::Gateway, guard},
+};
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where the configuration comes from.
+    pub origin: Origin,
+    /// What flags set over it.
+    pub overrides: Overrides,
+    /// The event interface; `None`: io_uring if it works.
+    pub driver: Option<Driver>,
+}
+
+impl Serve for Gateway<Uring> {
+    fn connected(&self, reader: TcpReader, writer: TcpWriter, peer: SocketAddr) {
+        Gateway::connected(self, reader, writer, peer);
+    }
+
+    fn drain(&self) {
+        Gateway::drain(self);
+    }
+
+    async fn drained(&self) {
+        Gateway::drained(self).await;
+    }
+}
+
+/// Runs until a signal ends it. `ready` is called once the gateway answers.
+pub fn run(plan: Plan, ready: impl FnOnce(&Running)) -> ExitCode {
+    guard::install_hook();
+    match start(plan) {
+        Ok(running) => {
+            ready(&running);
+            running.wait()
+        }
+        Err(refusal) => {
+            eprintln!("{}", refusal.trim_end());
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// A gateway that runs.
+pub struct Running {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Whether they must speak TLS.
+    pub tls: bool,
+    /// The request log's directory; `None`: it is off.
+    pub log_dir: Option<PathBuf>,
+    hub: Arc<Hub>,
+    reloader: Reloader,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+    log: Option<LogWriter>,
+}
+
+fn start(plan: Plan) -> Result<Running, String> {
+    let clock = Clock::start();
+    let config = load::configuration(&plan.origin, &plan.overrides)?;
+    let cores = cores_of(&config.workers)?;
+    let driver = choose_driver(plan.driver)?;
+    let (listeners, listen) = bind(config.listen, cores.len())?;
+    let connections_max = connections_max(&config, cores.len());
+    let tls = config.tls.is_some();
+    let log_dir = config.log.as_ref().map(|log| log.dir.clone());
+    let (log, senders) = open_log(&config, cores.len())?;
+    let epoch = load::epoch(config, reload::next_number(0, clock))
+        .map_err(|refusal| format!("trunkline: {refusal}"))?;
+    let boxes: io::Result<Vec<_>> = cores.iter().map(|_| Mailbox::new()).collect();
+    let boxes = boxes.map_err(|error| format!("trunkline: no socket pair: {error}"))?;
+    let mailboxes = boxes.iter().map(|(mailbox, _)| Arc::clone(mailbox)).collect();
+    let number = epoch.number;
+    let hub = Arc::new(Hub::new(epoch, mailboxes));
+    let questions = dns::start_threads().map_err(|error| format!("trunkline: {error}"))?;
+    eprintln!(
+        "trunkline: listening on {}://{listen}, {} workers on {}, epoch {number}",
+        if tls { "https" } else { "http" },
+        cores.len(),
+        driver.as_str(),
+    );
+    let mut workers = Vec::new();
+    let parts = cores.into_iter().zip(listeners).zip(boxes).zip(senders).enumerate();
+    for (number, (((core, listener), (mailbox, ear)), sender)) in parts {
+        let questions = questions.clone();
+        let start = Start { number, core, driver, clock, listener, questions, mailbox, ear };
+        let hub = Arc::clone(&hub);
+        workers.push(spawn_worker(start, hub, sender, vec![listen], connections_max)?);
+    }
+    let reloader = Reloader::new(plan.origin, plan.overrides, Arc::clone(&hub), clock);
+    Ok(Running { listen, tls, log_dir, hub, reloader, workers, log })
+}
+
+fn spawn_worker(
+    start: Start,
+    hub: Arc<Hub>,
+    sender: Option<LogSender>,
+    listeners: Vec<SocketAddr>,
+    connections_max: usize,
+) -> Result<JoinHandle<io::Result<()>>, String> {
+    let name = format!("worker-{}", start.number);
+    let run = move || {
+        worker::run(start, |net| {
+            let counters = Arc::new(Counters::default());
+            Gateway::new(Core::new(net, hub, sender, counters, listeners), connections_max)
+        })
+    };
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(run)
+        .map_err(|error| format!("trunkline: a worker thread could not be started: {error}"))
+}
+
+/// The cores to run on; `None`: not pinned.
+fn cores_of(workers: &Workers) -> Result<Vec<Option<usize>>, String> {
+    let here = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores: Vec<Option<usize>> = match workers {
+        Workers::Auto => (0..here).map(Some).collect(),
+        // More workers than cores are for tests: they float.
+        Workers::Count(count) => (0..*count).map(|n| (n < here).then_some(n)).collect(),
+        Workers::Cores(cores) => cores.iter().copied().map(Some).collect(),
+    };
+    if cores.is_empty() || cores.len() > limits::WORKERS_MAX {
+        return Err(format!("trunkline: workers must be from 1 to {}", limits::WORKERS_MAX));
+    }
+    Ok(cores)
+}
+
+fn choose_driver(wanted: Option<Driver>) -> Result<Driver, String> {
+    match wanted {
+        Some(Driver::Epoll) => Ok(Driver::Epoll),
+        Some(Driver::Uring) if !worker::uring_works() => {
+            Err("trunkline: io_uring is not available here (kernel older than 5.11, \
+                 kernel.io_uring_disabled, or a container profile that forbids it): \
+                 run with --driver epoll or --driver auto"
+                .into())
+        }
+        None if !worker::uring_works() => {
+            eprintln!("trunkline: io_uring is not available here; running on epoll");
+            Ok(Driver::Epoll)
+        }
+        _ => Ok(Driver::Uring),
+    }
+}
+
+/// Binds once without SO_REUSEPORT, which would share a port in use silently, then once for each worker with it.
+fn bind(address: SocketAddr, workers: usize) -> Result<(Vec<TcpListener>, SocketAddr), String> {
+    let refused = |error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "trunkline: {address} is in use by another process: stop that one, or choose another \
+             with --listen {}:{} or `listen:` in the file",
+            address.ip(),
+            address.port().wrapping_add(1).max(1024),
+        ),
+        _ => format!("trunkline: cannot listen on {address}: {error}"),
+    };
+    let probe = listener(address, false).map_err(refused)?;
+    let address = probe.local_addr().map_err(refused)?;
+    drop(probe);
+    let listeners: io::Result<Vec<_>> = (0..workers).map(|_| listener(address, true)).collect();
+    Ok((listeners.map_err(refused)?, address))
+}
+
+fn listener(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    socket.listen(limits::LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// `limits.connections`, or what the descriptor limit leaves after upstream connections and files.
+fn connections_max(config: &Config, workers: usize) -> usize {
+    let descriptors = worker::raise_descriptor_limit();
+    let all = config.limits.connections.unwrap_or_else(|| {
+        descriptors.saturating_sub(limits::DESCRIPTORS_KEPT) / 2
+    });
+    (all / workers).max(1)
+}
+
+type OpenedLog = (Option<LogWriter>, Vec<Option<LogSender>>);
+
+fn open_log(config: &Config, workers: usize) -> Result<OpenedLog, String> {
+    let Some(settings) = &config.log else {
+        return Ok((None, (0..workers).map(|_| None).collect()));
+    };
+    let process = Dice::from_system().roll();
+    let (writer, senders, recovery) = LogWriter::start(settings, workers, process, system_clock())
+        .map_err(|error| format!("trunkline: {error}"))?;
+    for cut in &recovery.cuts {
+        eprintln!(
+            "trunkline: {}: a torn tail of {} bytes was cut at {} ({} records lost)",
+            cut.path.display(),
+            cut.bytes,
+            cut.offset,
+            cut.records,
+        );
+    }
+    Ok((Some(writer), senders.into_iter().map(Some).collect()))
+}
+
+enum Event {
+    Signal(i32),
+    Look,
+}
+
+impl Running {
+    /// Waits for signals; ends with the drain.
+    fn wait(mut self) -> ExitCode {
+        let Ok(events) = events() else {
+            eprintln!("trunkline: signals cannot be heard here");
+            return ExitCode::from(70);
+        };
+        while let Ok(event) = events.recv() {
+            match event {
+                Event::Signal(SIGHUP) => self.reloader.reload(),
+                Event::Look => self.reloader.watch(),
+                Event::Signal(_) => break,
+            }
+        }
+        eprintln!("trunkline: draining; a second signal ends at once");
+        self.hub.drain();
+        std::thread::spawn(move || {
+            while let Ok(event) = events.recv() {
+                if matches!(event, Event::Signal(SIGTERM | SIGINT)) {
+                    std::process::exit(1);
+                }
+            }
+        });
+        let mut code = ExitCode::SUCCESS;
+        for worker in self.workers {
+            if !matches!(worker.join(), Ok(Ok(()))) {
+                eprintln!("trunkline: a worker ended with an error");
+                code = ExitCode::from(70);
+            }
+        }
+        if let Some(log) = self.log {
+            let summary = log.stop();
+            eprintln!(
+                "trunkline: stopped; {} records written, {} dropped",
+                summary.written, summary.dropped
+            );
+        }
+        code
+    }
+}
+
+/// Signals, and a regular look at the watched files, on one channel.
+fn events() -> io::Result<mpsc::Receiver<Event>> {
+    let (sender, receiver) = mpsc::channel();
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let looks = sender.clone();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            if sender.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    })?;
+    std::thread::Builder::new().name("watch".into()).spawn(move || {
+        loop {
+            std::thread::park_timeout(reload::WATCH_EVERY);
+            if looks.send(Event::Look).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(receiver)
+}

@@ -1,0 +1,127 @@
+//! The only place where cores meet: the published epoch, and each core's mailbox. A core looks at its mailbox when
+//! its bell rings (a byte on a socket pair, which both drivers can wait for), never on the request path.
+
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use super::{dns::Answer, tls};
+use crate::config::Config;
+
+/// One immutable state of all configuration, with what was loaded for it.
+pub struct Epoch {
+    /// Never repeats.
+    pub number: u64,
+    /// The configuration.
+    pub config: Config,
+    /// TLS of the client side.
+    pub server_tls: Option<Arc<tls::ServerConfig>>,
+    /// TLS of the upstream side.
+    pub client_tls: tls::Trust,
+}
+
+/// Where cores meet.
+pub struct Hub {
+    /// The number of the published epoch, so that a core can see a change without taking the lock.
+    number: AtomicU64,
+    epoch: Mutex<Arc<Epoch>>,
+    draining: AtomicBool,
+    mailboxes: Vec<Arc<Mailbox>>,
+    refusal: Mutex<Option<String>>,
+}
+
+impl Hub {
+    /// A hub for these mailboxes, one a core.
+    #[must_use]
+    pub fn new(epoch: Arc<Epoch>, mailboxes: Vec<Arc<Mailbox>>) -> Hub {
+        Hub {
+            number: AtomicU64::new(epoch.number),
+            epoch: Mutex::new(epoch),
+            draining: AtomicBool::new(false),
+            mailboxes,
+            refusal: Mutex::default(),
+        }
+    }
+
+    /// Notes how the last reload went: `Some`: what was wrong with the file.
+    pub fn reloaded(&self, refusal: Option<String>) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+    }
+
+    /// What was wrong with the file at the last reload, if it was refused.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Publishes an epoch: exchanges that begin from here on run on it.
+    pub fn publish(&self, epoch: Arc<Epoch>) {
+        let number = epoch.number;
+        *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
+        self.number.store(number, Ordering::Release);
+    }
+
+    /// The number of the published epoch.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// The published epoch.
+    #[must_use]
+    pub fn epoch(&self) -> Arc<Epoch> {
+        Arc::clone(&self.epoch.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells all cores to stop accepting and to end when their exchanges have.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.mailboxes.iter().for_each(|mailbox| mailbox.post(Message::Drain));
+    }
+
+    /// Whether the process is on its way out.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// What is said to a core from outside.
+pub enum Message {
+    /// A name was resolved.
+    Resolved(Answer),
+    /// Stop accepting; finish what runs.
+    Drain,
+}
+
+/// A core's mailbox: other threads post, the core is woken by its bell.
+pub struct Mailbox {
+    messages: Mutex<Vec<Message>>,
+    bell: UnixStream,
+}
+
+impl Mailbox {
+    /// A mailbox, and the end of the bell that the core listens to.
+    pub fn new() -> io::Result<(Arc<Mailbox>, UnixStream)> {
+        let (bell, ear) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        Ok((Arc::new(Mailbox { messages: Mutex::default(), bell }), ear))
+    }
+
+    /// Leaves a message and rings.
+    pub fn post(&self, message: Message) {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        // A full socket means that the core has been rung already and will look.
+        let _ = io::Write::write(&mut &self.bell, &[1]);
+    }
+
+    /// Takes all messages.
+    pub fn collect(&self) -> Vec<Message> {
+        std::mem::take(&mut self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

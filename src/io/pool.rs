@@ -1,0 +1,117 @@
+//! Idle upstream connections of a core, by where they lead. The one used last is reused first, so that a burst's
+//! extra connections age out.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{
+    inbound::Inbound,
+    net::Reader,
+    tls::{MaybeTlsReader, MaybeTlsWriter},
+};
+use crate::base::{limits, units::Instant};
+
+/// Where a connection leads: two requests may share one only if all of it is equal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// Whether it is under TLS.
+    pub tls: bool,
+    /// Host name or address literal.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The private root file that its certificate was checked against.
+    pub ca: Option<PathBuf>,
+    /// Whether its address had to pass the rules for custom hosts.
+    pub guarded: bool,
+}
+
+/// An upstream connection.
+pub struct Upstream<R, W> {
+    /// What it sends us.
+    pub inbound: Inbound<MaybeTlsReader<R>>,
+    /// What we send it.
+    pub writer: MaybeTlsWriter<W>,
+}
+
+/// The idle connections of a core.
+pub struct Pool<R, W> {
+    idle: HashMap<Route, VecDeque<Idle<R, W>>>,
+    idle_for: Duration,
+}
+
+struct Idle<R, W> {
+    upstream: Upstream<R, W>,
+    since: Instant,
+}
+
+impl<R, W> Default for Pool<R, W> {
+    fn default() -> Pool<R, W> {
+        Pool { idle: HashMap::new(), idle_for: limits::POOL_IDLE_FOR }
+    }
+}
+
+impl<R: Reader, W> Pool<R, W> {
+    /// The connection to `route` that was used last, if one is idle, young enough, and has been silent: bytes that
+    /// nobody asked for would be taken for the next user's answer.
+    pub fn take(&mut self, route: &Route, now: Instant) -> Option<Upstream<R, W>> {
+        let queue = self.idle.get_mut(route)?;
+        while let Some(Idle { mut upstream, since }) = queue.pop_back() {
+            if now.since(since) < self.idle_for && upstream.inbound.is_quiet() {
+                return Some(upstream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request; over the bounds the oldest is closed.
+    pub fn give(&mut self, route: &Route, mut upstream: Upstream<R, W>, now: Instant) {
+        if !upstream.inbound.is_quiet() {
+            return;
+        }
+        if !self.idle.contains_key(route) {
+            if self.idle.len() >= limits::POOL_ORIGINS_MAX {
+                self.sweep(now);
+            }
+            if self.idle.len() >= limits::POOL_ORIGINS_MAX {
+                return;
+            }
+            self.idle.insert(route.clone(), VecDeque::new());
+        }
+        let Some(queue) = self.idle.get_mut(route) else { return };
+        if queue.len() >= limits::POOL_IDLE_PER_ORIGIN_MAX {
+            queue.pop_front();
+        }
+        queue.push_back(Idle { upstream, since: now });
+    }
+
+    /// Closes what idled too long.
+    pub fn sweep(&mut self, now: Instant) {
+        for queue in self.idle.values_mut() {
+            while queue.front().is_some_and(|idle| now.since(idle.since) >= self.idle_for) {
+                queue.pop_front();
+            }
+        }
+        self.idle.retain(|_, queue| !queue.is_empty());
+    }
+
+    /// Closes everything.
+    pub fn clear(&mut self) {
+        self.idle.clear();
+    }
+
+    /// Idle connections.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.idle.values().map(VecDeque::len).sum()
+    }
+
+    /// Whether none is idle.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.idle.is_empty()
+    }
+}

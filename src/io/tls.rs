@@ -1,0 +1,335 @@
+//! TLS as a pump between owned buffers: rustls does the protocol, the halves of the connection below move the bytes.
+//! One client configuration a process and trust store, so that sessions resume; only HTTP/1.1 is offered.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io::{self, BufRead, Write},
+    net::IpAddr,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+};
+
+use bytes::{Bytes, BytesMut};
+pub use rustls::{ClientConfig, ServerConfig};
+use rustls::{
+    ClientConnection, Connection, RootCertStore, ServerConnection,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+
+use super::{
+    buffer::WriteList,
+    net::{Reader, Writer},
+};
+use crate::{base::limits, config::TlsFiles};
+
+/// What upstream certificates are checked against: the system's roots, and for each private root file those too.
+pub struct Trust {
+    by_file: HashMap<Option<PathBuf>, Arc<ClientConfig>>,
+}
+
+impl Trust {
+    /// Loads the system's roots and each of `files`. Errors name the file.
+    pub fn load<'a>(files: impl Iterator<Item = &'a Path>) -> Result<Trust, String> {
+        let mut system = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        system.add_parsable_certificates(found.certs);
+        let mut by_file = HashMap::from([(None, client_config(system.clone()))]);
+        for file in files {
+            let mut roots = system.clone();
+            for certificate in certificates(file)? {
+                roots.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
+            }
+            by_file.insert(Some(file.to_owned()), client_config(roots));
+        }
+        Ok(Trust { by_file })
+    }
+
+    /// The configuration for an upstream, given its private root file if it has one.
+    #[must_use]
+    pub fn client(&self, file: Option<&Path>) -> Option<Arc<ClientConfig>> {
+        self.by_file.get(&file.map(Path::to_owned)).map(Arc::clone)
+    }
+}
+
+fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let builder = builder.expect("ring supports the default protocol versions");
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+/// Loads the listener's certificate and key. Errors name the file.
+pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
+    let chain = certificates(&files.cert)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| format!("{}: {error}", files.key.display()))?;
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+                .build()
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| format!("{}: {error}", files.cert.display()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let told = |error: rustls::pki_types::pem::Error| format!("{}: {error}", path.display());
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(told)?.collect();
+    let found = found.map_err(told)?;
+    if found.is_empty() {
+        return Err(format!("{}: holds no certificate in PEM form", path.display()));
+    }
+    Ok(found)
+}
+
+/// A receiving half, in the clear or under TLS.
+pub enum MaybeTlsReader<R> {
+    /// In the clear.
+    Plain(R),
+    /// Under TLS.
+    Tls(Box<TlsReader<R>>),
+}
+
+/// A sending half, in the clear or under TLS.
+pub enum MaybeTlsWriter<W> {
+    /// In the clear.
+    Plain(W),
+    /// Under TLS.
+    Tls(Box<TlsWriter<W>>),
+}
+
+impl<R: Reader> Reader for MaybeTlsReader<R> {
+    async fn read(&mut self, buffer: BytesMut) -> (io::Result<usize>, BytesMut) {
+        match self {
+            MaybeTlsReader::Plain(reader) => reader.read(buffer).await,
+            MaybeTlsReader::Tls(reader) => reader.read(buffer).await,
+        }
+    }
+}
+
+impl<W: Writer> Writer for MaybeTlsWriter<W> {
+    async fn write(&mut self, list: WriteList) -> (io::Result<()>, WriteList) {
+        match self {
+            MaybeTlsWriter::Plain(writer) => writer.write(list).await,
+            MaybeTlsWriter::Tls(writer) => writer.write(list).await,
+        }
+    }
+
+    async fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            MaybeTlsWriter::Plain(writer) => writer.shutdown().await,
+            MaybeTlsWriter::Tls(writer) => writer.shutdown().await,
+        }
+    }
+}
+
+/// The receiving half of a TLS connection.
+pub struct TlsReader<R> {
+    below: R,
+    session: Rc<RefCell<Connection>>,
+    sealed: BytesMut,
+}
+
+/// The sending half of a TLS connection.
+pub struct TlsWriter<W> {
+    below: W,
+    session: Rc<RefCell<Connection>>,
+    sealed: WriteList,
+}
+
+/// Shakes hands as the server.
+pub async fn accept<R: Reader, W: Writer>(
+    config: Arc<ServerConfig>,
+    reader: R,
+    writer: W,
+) -> io::Result<(MaybeTlsReader<R>, MaybeTlsWriter<W>)> {
+    let session = ServerConnection::new(config).map_err(io::Error::other)?;
+    handshake(Connection::Server(session), reader, writer).await
+}
+
+/// Shakes hands as the client of `host`.
+pub async fn connect<R: Reader, W: Writer>(
+    config: Arc<ClientConfig>,
+    host: &str,
+    reader: R,
+    writer: W,
+) -> io::Result<(MaybeTlsReader<R>, MaybeTlsWriter<W>)> {
+    let name = match host.parse::<IpAddr>() {
+        Ok(address) => ServerName::from(address),
+        Err(_) => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,
+    };
+    let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
+    handshake(Connection::Client(session), reader, writer).await
+}
+
+async fn handshake<R: Reader, W: Writer>(
+    mut session: Connection,
+    reader: R,
+    writer: W,
+) -> io::Result<(MaybeTlsReader<R>, MaybeTlsWriter<W>)> {
+    // What is written is bounded by each call below, and encrypted at once: no bound is needed inside.
+    session.set_buffer_limit(None);
+    let session = Rc::new(RefCell::new(session));
+    let mut reader = TlsReader {
+        below: reader,
+        session: Rc::clone(&session),
+        sealed: BytesMut::with_capacity(limits::READ_BUFFER_BYTES),
+    };
+    let mut writer = TlsWriter { below: writer, session, sealed: WriteList::new() };
+    loop {
+        writer.flush().await?;
+        if !reader.session.borrow().is_handshaking() {
+            break;
+        }
+        let outcome = reader.receive().await;
+        if let Err(error) = outcome {
+            // The alert says to the peer what was wrong; whether it arrives changes nothing here.
+            let _ = writer.flush().await;
+            return Err(error);
+        }
+        if outcome.is_ok_and(|count| count == 0) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok((MaybeTlsReader::Tls(Box::new(reader)), MaybeTlsWriter::Tls(Box::new(writer))))
+}
+
+impl<R: Reader> TlsReader<R> {
+    /// Reads records from below and opens them; `Ok(0)`: the peer closed the connection below.
+    async fn receive(&mut self) -> io::Result<usize> {
+        let mut sealed = std::mem::take(&mut self.sealed);
+        sealed.reserve(limits::READ_BUFFER_BYTES);
+        let (result, filled) = self.below.read(sealed).await;
+        self.sealed = filled;
+        let count = result?;
+        let mut session = self.session.borrow_mut();
+        let mut rest = &self.sealed[..];
+        while !rest.is_empty() {
+            session.read_tls(&mut rest)?;
+            session
+                .process_new_packets()
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        }
+        drop(session);
+        self.sealed.clear();
+        Ok(count)
+    }
+
+    /// Moves opened bytes into `buffer`. `Ok(None)`: there are none yet; `Ok(Some(0))`: the peer ended the session.
+    fn take_opened(&self, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
+        let mut session = self.session.borrow_mut();
+        let mut opened = session.reader();
+        let room = buffer.capacity() - buffer.len();
+        match opened.fill_buf() {
+            Ok(chunk) => {
+                let count = chunk.len().min(room);
+                buffer.extend_from_slice(&chunk[..count]);
+                opened.consume(count);
+                Ok(Some(count))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl<R: Reader> Reader for TlsReader<R> {
+    async fn read(&mut self, mut buffer: BytesMut) -> (io::Result<usize>, BytesMut) {
+        loop {
+            match self.take_opened(&mut buffer) {
+                Ok(Some(count)) => return (Ok(count), buffer),
+                Err(error) => return (Err(error), buffer),
+                Ok(None) => {}
+            }
+            match self.receive().await {
+                // A close without close_notify may be an attacker's cut: it is an error, not an end.
+                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
+                Ok(_) => {}
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+    }
+}
+
+impl<W: Writer> TlsWriter<W> {
+    /// Sends what the session has to say.
+    async fn flush(&mut self) -> io::Result<()> {
+        let mut sealed = Vec::new();
+        {
+            let mut session = self.session.borrow_mut();
+            while session.wants_write() {
+                session.write_tls(&mut sealed)?;
+            }
+        }
+        if sealed.is_empty() {
+            return Ok(());
+        }
+        let mut list = std::mem::take(&mut self.sealed);
+        list.push(Bytes::from(sealed));
+        let (result, list) = self.below.write(list).await;
+        self.sealed = list;
+        result
+    }
+
+    async fn write_part(&mut self, part: &[u8]) -> io::Result<()> {
+        for piece in part.chunks(limits::TLS_PIECE_BYTES) {
+            self.session.borrow_mut().writer().write_all(piece)?;
+            self.flush().await?;
+        }
+        Ok(())
+    }
+}
+
+impl<W: Writer> Writer for TlsWriter<W> {
+    async fn write(&mut self, mut list: WriteList) -> (io::Result<()>, WriteList) {
+        // Small writes share a record and a send: a head with its body, a chunk with its framing.
+        if list.len() <= limits::TLS_PIECE_BYTES {
+            let sealed = list
+                .rest()
+                .iter()
+                .try_for_each(|part| self.session.borrow_mut().writer().write_all(part));
+            let result = match sealed {
+                Ok(()) => self.flush().await,
+                Err(error) => Err(error),
+            };
+            list.clear();
+            return (result, list);
+        }
+        for part in list.rest().to_vec() {
+            if let Err(error) = self.write_part(&part).await {
+                return (Err(error), list);
+            }
+        }
+        list.clear();
+        (Ok(()), list)
+    }
+
+    async fn shutdown(&mut self) -> io::Result<()> {
+        self.session.borrow_mut().send_close_notify();
+        self.flush().await?;
+        self.below.shutdown().await
+    }
+}

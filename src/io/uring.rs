@@ -1,0 +1,166 @@
+//! [`Net`] over monoio: io_uring where the kernel allows it, epoll where not.
+
+use std::{cell::Cell, io, net::SocketAddr, os::fd::OwnedFd, rc::Rc, time::Duration};
+
+use bytes::BytesMut;
+use monoio::{
+    buf::IoBufMut,
+    io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable},
+    net::TcpStream,
+};
+
+use super::{
+    buffer::WriteList,
+    clock::{Clock, Dice},
+    dns::Resolver,
+    net::{Net, Reader, Writer},
+};
+use crate::base::units::{Instant, UnixTime};
+
+/// Which event interface a worker runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+impl Driver {
+    /// The word used in flags and log lines.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Driver::Uring => "io_uring",
+            Driver::Epoll => "epoll",
+        }
+    }
+}
+
+/// One core's access to the machine.
+#[derive(Clone)]
+pub struct Uring {
+    core: Rc<Core>,
+}
+
+struct Core {
+    driver: Driver,
+    clock: Clock,
+    dice: Cell<Dice>,
+    resolver: Resolver,
+}
+
+impl Uring {
+    /// To be made on the thread that runs the event loop.
+    #[must_use]
+    pub fn new(driver: Driver, clock: Clock, dice: Dice, resolver: Resolver) -> Uring {
+        Uring { core: Rc::new(Core { driver, clock, dice: Cell::new(dice), resolver }) }
+    }
+
+    /// The two halves of a connected stream. Nagle's algorithm is off: an event is never held back.
+    pub fn halves(stream: TcpStream) -> (TcpReader, TcpWriter) {
+        // A socket that refuses the option is about to fail anyway, and says so on its first read or write.
+        let _ = stream.set_nodelay(true);
+        let (reader, writer) = stream.into_split();
+        (TcpReader(reader), TcpWriter(writer))
+    }
+}
+
+impl Net for Uring {
+    type Reader = TcpReader;
+    type Writer = TcpWriter;
+
+    fn now(&self) -> Instant {
+        self.core.clock.now()
+    }
+
+    fn unix_now(&self) -> UnixTime {
+        self.core.clock.unix_now()
+    }
+
+    fn random(&self) -> u64 {
+        let mut dice = self.core.dice.get();
+        let value = dice.roll();
+        self.core.dice.set(dice);
+        value
+    }
+
+    async fn sleep_until(&self, at: Instant) {
+        let wait = at.since(self.now());
+        if wait > Duration::ZERO {
+            monoio::time::sleep(wait).await;
+        }
+    }
+
+    /// Connects by hand: monoio's own connect future leaks its socket when it is dropped, and a deadline drops it.
+    async fn connect(&self, address: SocketAddr) -> io::Result<(TcpReader, TcpWriter)> {
+        let socket = begin_connect(address)?;
+        // A second descriptor of the same socket, to ask for the outcome once the stream owns the first.
+        let probe = socket.try_clone()?;
+        let stream = TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(socket)))?;
+        stream.writable(false).await?;
+        if let Some(error) = probe.take_error()? {
+            return Err(error);
+        }
+        // io_uring answers EAGAIN on a non-blocking socket instead of waiting; epoll needs it non-blocking.
+        probe.set_nonblocking(self.core.driver == Driver::Epoll)?;
+        Ok(Uring::halves(stream))
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.core.resolver.resolve(host, port, self.now()).await
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        drop(monoio::spawn(task));
+    }
+}
+
+fn begin_connect(address: SocketAddr) -> io::Result<socket2::Socket> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM.nonblocking(), None)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+/// The receiving half of a TCP connection.
+pub struct TcpReader(OwnedReadHalf<TcpStream>);
+
+impl Reader for TcpReader {
+    async fn read(&mut self, buffer: BytesMut) -> (io::Result<usize>, BytesMut) {
+        let (filled, room) = (buffer.len(), buffer.capacity());
+        // The slice makes the read append: handed the bare buffer, monoio writes from its start.
+        let (result, slice) = self.0.read(buffer.slice_mut(filled..room)).await;
+        (result, slice.into_inner())
+    }
+}
+
+/// The sending half of a TCP connection.
+pub struct TcpWriter(OwnedWriteHalf<TcpStream>);
+
+impl Writer for TcpWriter {
+    async fn write(&mut self, mut list: WriteList) -> (io::Result<()>, WriteList) {
+        while !list.is_empty() {
+            let result;
+            if let [only] = list.rest() {
+                (result, _) = self.0.write(only.clone()).await;
+            } else {
+                list.prepare();
+                (result, list) = self.0.writev(list).await;
+            }
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), list),
+                Ok(written) => list.advance(written),
+                Err(error) => return (Err(error), list),
+            }
+        }
+        list.clear();
+        (Ok(()), list)
+    }
+
+    async fn shutdown(&mut self) -> io::Result<()> {
+        self.0.shutdown().await
+    }
+}

@@ -1,0 +1,237 @@
+//! One exchange's facts, gathered as it goes and finished once, by value. Texts are borrowed from the epoch and from
+//! the request's head wherever they live there.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use crate::{
+    base::{
+        fault::{Fault, Kind},
+        ids::RequestId,
+        units::{Instant, UnixTime},
+    },
+    chat::usage::Usage,
+    dialect::Dialect,
+    policy::price::Cost,
+    wire::record::{AttemptRef, RecordRef, Times, UsageRecord},
+};
+
+/// A text that is borrowed if it can be.
+pub type Text<'e> = Cow<'e, str>;
+
+/// One exchange, while it runs.
+#[derive(Debug, Default)]
+pub struct Entry<'e> {
+    /// Its id.
+    pub request_id: RequestId,
+    /// When its first byte arrived.
+    pub accepted: Instant,
+    /// The same in civil time.
+    pub accepted_unix: UnixTime,
+    /// When each stage was reached; see [`Entry::reach`].
+    pub times: Times,
+    /// The API key's name.
+    pub api_key: Text<'e>,
+    /// The config's name, or `inline:DIGEST`.
+    pub config: Text<'e>,
+    /// The epoch it runs on.
+    pub epoch: u64,
+    /// The seed of its decisions.
+    pub seed: u64,
+    /// The client's dialect.
+    pub dialect: Option<Dialect>,
+    /// The method.
+    pub method: Text<'e>,
+    /// The path, without the query.
+    pub path: Text<'e>,
+    /// The model that the client wrote.
+    pub requested_model: Text<'e>,
+    /// The model that the provider said it served.
+    pub served_model: Text<'e>,
+    /// The status sent to the client.
+    pub status: u16,
+    /// What went wrong, if the exchange ended in a fault of its own.
+    pub fault: Option<Fault>,
+    /// Tries, in order.
+    pub attempts: SmallVec<[Attempt<'e>; 2]>,
+    /// What it used.
+    pub usage: Option<Usage>,
+    /// What that cost.
+    pub cost: Option<Cost>,
+    /// Bytes from the client.
+    pub client_bytes_in: u64,
+    /// Bytes to the client.
+    pub client_bytes_out: u64,
+    /// The client's address and port.
+    pub client_address: Text<'e>,
+    /// The trace id.
+    pub trace_id: Text<'e>,
+    /// Metadata, the API key's own included.
+    pub metadata: Vec<(String, String)>,
+    /// Parameters dropped in translation.
+    pub dropped_params: SmallVec<[Cow<'static, str>; 2]>,
+    /// The client asked for a stream.
+    pub stream: bool,
+    /// The upstream broke after the commit point.
+    pub truncated: bool,
+    /// The client went away before the end.
+    pub client_gone: bool,
+}
+
+/// One try of one target.
+#[derive(Debug, Default)]
+pub struct Attempt<'e> {
+    /// Its place in the config.
+    pub target: Text<'e>,
+    /// The provider.
+    pub provider: &'static str,
+    /// The virtual key.
+    pub virtual_key: Text<'e>,
+    /// The model sent.
+    pub model: Text<'e>,
+    /// The upstream's status; 0: no answer.
+    pub status: u16,
+    /// When it began.
+    pub started: u64,
+    /// When it was left or complete.
+    pub ended: u64,
+    /// Why it was left.
+    pub left: &'static str,
+    /// A sentence more about that.
+    pub detail: Text<'e>,
+}
+
+impl<'e> Entry<'e> {
+    /// Nanoseconds since the first byte; never 0, which means "not reached".
+    #[must_use]
+    pub fn at(&self, now: Instant) -> u64 {
+        now.nanos.saturating_sub(self.accepted.nanos).max(1)
+    }
+
+    /// The try under way, or the last one.
+    pub fn attempt(&mut self) -> Option<&mut Attempt<'e>> {
+        self.attempts.last_mut()
+    }
+
+    /// Lends the entry as a record of worker `core`.
+    pub fn lend<T>(
+        &self,
+        core: u16,
+        process: u64,
+        sequence: u64,
+        use_it: impl FnOnce(&RecordRef<'_>) -> T,
+    ) -> T {
+        let attempts: SmallVec<[AttemptRef<'_>; 2]> =
+            self.attempts.iter().map(Attempt::borrowed).collect();
+        let metadata: SmallVec<[(&str, &str); 4]> =
+            self.metadata.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let dropped: SmallVec<[&str; 4]> =
+            self.dropped_params.iter().map(|name| &**name).collect();
+        let last = self.attempts.last();
+        use_it(&RecordRef {
+            core,
+            sequence,
+            process,
+            request_id: self.request_id.0,
+            accepted_unix_nanos: self.accepted_unix.nanos,
+            times: self.times,
+            api_key: &self.api_key,
+            config: &self.config,
+            epoch: self.epoch,
+            seed: self.seed,
+            dialect: self.dialect.map_or("", Dialect::as_str),
+            method: &self.method,
+            path: &self.path,
+            requested_model: &self.requested_model,
+            served_model: &self.served_model,
+            provider: last.map_or("", |attempt| attempt.provider),
+            virtual_key: last.map_or("", |attempt| &attempt.virtual_key),
+            status: self.status,
+            error_source: self.fault.as_ref().map_or("", |fault| fault.source.as_str()),
+            error_kind: self.fault.as_ref().map_or("", |fault| kind_word(fault.kind)),
+            error_message: self.fault.as_ref().map_or("", |fault| &fault.message),
+            attempts: &attempts,
+            cache_status: "DISABLED",
+            usage: self.usage.as_ref().map(usage_record),
+            cost_pico_usd: self.cost.and_then(|cost| cost.amount).map(|amount| amount.0),
+            cost_status: self.cost.map_or("", |cost| cost.status.as_str()),
+            price_table: self.cost.map_or("", |_| crate::policy::price::TABLE),
+            client_bytes_in: self.client_bytes_in,
+            client_bytes_out: self.client_bytes_out,
+            client_address: &self.client_address,
+            trace_id: &self.trace_id,
+            metadata: &metadata,
+            dropped_params: &dropped,
+            conditions: &[],
+            open_breakers: &[],
+            balance: &[],
+            omitted: 0,
+            stream: self.stream,
+            truncated: self.truncated,
+            client_gone: self.client_gone,
+            hedged: false,
+        })
+    }
+}
+
+impl Attempt<'_> {
+    fn borrowed(&self) -> AttemptRef<'_> {
+        AttemptRef {
+            target: &self.target,
+            provider: self.provider,
+            virtual_key: &self.virtual_key,
+            model: &self.model,
+            status: self.status,
+            started: self.started,
+            ended: self.ended,
+            left: self.left,
+            detail: &self.detail,
+        }
+    }
+}
+
+fn usage_record(usage: &Usage) -> UsageRecord {
+    UsageRecord {
+        input: usage.input,
+        cache_read: usage.cache_read,
+        cache_write_5m: usage.cache_write_5m,
+        cache_write_1h: usage.cache_write_1h,
+        audio_in: usage.audio_in,
+        output: usage.output,
+        reasoning: usage.reasoning,
+        audio_out: usage.audio_out,
+        estimated: usage.estimated,
+    }
+}
+
+/// The word for a kind of fault, in logs and in an attempt's `left`.
+#[must_use]
+pub fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::BadRequest => "bad_request",
+        Kind::BadJson => "bad_json",
+        Kind::BadConfig => "bad_config",
+        Kind::Inexpressible => "unfit",
+        Kind::Unauthenticated => "unauthenticated",
+        Kind::NoCredential => "no_credential",
+        Kind::Forbidden => "forbidden",
+        Kind::CredentialRedirected => "credential_redirected",
+        Kind::NoRoute => "no_route",
+        Kind::Method => "method",
+        Kind::ContentType => "content_type",
+        Kind::BodyTooLarge => "body_too_large",
+        Kind::HeadTooLarge => "head_too_large",
+        Kind::Timeout => "timeout",
+        Kind::ConnectTimeout => "timeout_connect",
+        Kind::Unreachable => "unreachable",
+        Kind::Protocol => "protocol",
+        Kind::Truncated => "truncated",
+        Kind::UpstreamError => "upstream_error",
+        Kind::Overloaded => "overloaded",
+        Kind::ClientGone => "client_gone",
+        Kind::Bug => "bug",
+        Kind::HostRefused => "host_refused",
+        Kind::NotImplemented => "not_implemented",
+    }
+}

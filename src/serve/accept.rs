@@ -1,0 +1,144 @@
+//! From an accepted socket to a served connection: the cap, TLS, and the drain.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::{Poll, Waker},
+};
+
+use super::{Core, client::Client, connection, guard::guard};
+use crate::{
+    base::limits,
+    io::{
+        net::{Net, Writer},
+        race::{First, race},
+        tls::{self, MaybeTlsReader, MaybeTlsWriter, ServerConfig},
+    },
+};
+
+/// What a worker runs: the gateway on one core.
+pub struct Gateway<N: Net> {
+    core: Rc<Core<N>>,
+    connections: Rc<Connections>,
+    connections_max: usize,
+}
+
+/// Counts a core's connections, and tells when the last one has gone.
+#[derive(Default)]
+struct Connections {
+    open: Cell<usize>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+/// One connection's place in the count.
+struct Place(Rc<Connections>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        if self.0.open.get() == 0
+            && let Some(waker) = self.0.waiting.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+impl<N: Net> Gateway<N> {
+    /// The gateway on `core`, and its background tasks.
+    pub fn new(core: Core<N>, connections_max: usize) -> Gateway<N> {
+        let core = Rc::new(core);
+        core.net.spawn(core.wheel.clone().run(core.net.clone()));
+        core.net.spawn(sweep_pool(Rc::clone(&core)));
+        Gateway { core, connections: Rc::default(), connections_max }
+    }
+
+    /// Begins to serve one connection; returns at once.
+    pub fn connected(&self, reader: N::Reader, writer: N::Writer, peer: SocketAddr) {
+        let core = Rc::clone(&self.core);
+        core.counters.connections.add(1);
+        if self.connections.open.get() >= self.connections_max {
+            core.counters.connections_refused.add(1);
+            core.net.spawn(refuse(writer));
+            return;
+        }
+        self.connections.open.set(self.connections.open.get() + 1);
+        let place = Place(Rc::clone(&self.connections));
+        let tls = core.epoch().server_tls.clone();
+        let net = core.net.clone();
+        net.spawn(async move {
+            // A panic outside an exchange has nobody to answer to: the hook has said it, the connection closes.
+            let _ = guard(serve(core, tls, reader, writer, peer)).await;
+            drop(place);
+        });
+    }
+
+    /// Stop: idle connections are closed, the others after their answer.
+    pub fn drain(&self) {
+        self.core.draining.set(true);
+        self.core.pool.borrow_mut().clear();
+        self.core.wheel.wake_all();
+    }
+
+    /// Waits until all connections have ended, or the drain deadline has passed.
+    pub async fn drained(&self) {
+        let gone = poll_fn(|cx| {
+            if self.connections.open.get() == 0 {
+                return Poll::Ready(());
+            }
+            *self.connections.waiting.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        });
+        let deadline = self.core.net.now().after(limits::DRAIN_FOR);
+        if let First::Right(()) = race(gone, self.core.net.sleep_until(deadline)).await {
+            eprintln!(
+                "trunkline: {} connections were still open after {:?} and are cut",
+                self.connections.open.get(),
+                limits::DRAIN_FOR
+            );
+        }
+    }
+}
+
+async fn serve<N: Net>(
+    core: Rc<Core<N>>,
+    tls: Option<Arc<ServerConfig>>,
+    reader: N::Reader,
+    writer: N::Writer,
+    peer: SocketAddr,
+) {
+    let (reader, writer) = match tls {
+        None => (MaybeTlsReader::Plain(reader), MaybeTlsWriter::Plain(writer)),
+        Some(config) => {
+            let deadline = core.net.now().after(limits::HANDSHAKE_WITHIN);
+            let timer = core.wheel.timer();
+            let shaken =
+                timer.within(&core.net, deadline, tls::accept(config, reader, writer)).await;
+            let Ok(Ok(halves)) = shaken else {
+                core.counters.tls_failures.add(1);
+                return;
+            };
+            halves
+        }
+    };
+    connection::serve(Client::new(core, reader, writer, peer)).await;
+}
+
+/// Over the cap: said in a few bytes, without reading anything.
+async fn refuse<W: Writer>(mut writer: W) {
+    let answer = bytes::Bytes::from_static(super::rescue::TOO_MANY_CONNECTIONS);
+    let _ = writer.write(crate::io::buffer::WriteList::of(answer)).await;
+    let _ = writer.shutdown().await;
+}
+
+async fn sweep_pool<N: Net>(core: Rc<Core<N>>) {
+    loop {
+        let next = core.net.now().after(limits::POOL_SWEEP_EVERY);
+        core.net.sleep_until(next).await;
+        let now = core.net.now();
+        core.pool.borrow_mut().sweep(now);
+    }
+}

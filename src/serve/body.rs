@@ -1,0 +1,129 @@
+//! The request's body: buffered whole where it may have to be sent more than once, within `limits.body`.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    client::{Client, Interrupted, gone},
+    connection::Incoming,
+    upstream,
+};
+use crate::{
+    base::{
+        fault::{Fault, Kind, Source, Stage},
+        limits,
+        units::Instant,
+    },
+    io::net::{Net, Reader, Writer},
+    wire::{
+        body::{BodyError, BodyReader, Pulled},
+        head::Framing,
+        render,
+    },
+};
+
+/// Reads the whole body. One that lies in a single piece is not copied.
+pub async fn read<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    asked: &Incoming,
+    bytes_max: u64,
+    total_by: Instant,
+) -> Result<Bytes, Fault> {
+    if let Framing::Length(length) = asked.head.framing
+        && length > bytes_max
+    {
+        return Err(too_large(bytes_max));
+    }
+    invite(client, asked, total_by).await?;
+    let mut reader = BodyReader::new(asked.head.framing);
+    let mut whole = Whole::default();
+    loop {
+        if !client.inbound.is_reading() {
+            match reader.pull(client.inbound.buffer()).map_err(malformed)? {
+                Pulled::Data(piece) => {
+                    if whole.len() as u64 + piece.len() as u64 > bytes_max {
+                        return Err(too_large(bytes_max));
+                    }
+                    whole.append(piece);
+                    continue;
+                }
+                Pulled::Done => return Ok(whole.freeze()),
+                Pulled::NeedMore => {}
+            }
+        }
+        more(client, total_by).await?;
+    }
+}
+
+/// Tells a client that waits for it to send its body.
+pub async fn invite<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    asked: &Incoming,
+    total_by: Instant,
+) -> Result<(), Fault> {
+    let waits = asked.head.expect_continue
+        && !client.inbound.is_reading()
+        && client.inbound.buffer().is_empty();
+    if waits {
+        client.send_bytes(Bytes::from_static(render::CONTINUE), total_by).await?;
+    }
+    Ok(())
+}
+
+/// Waits for more of the body.
+pub async fn more<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    total_by: Instant,
+) -> Result<(), Fault> {
+    let idle_by = client.now().after(limits::BODY_IDLE_FOR);
+    match client.fill(idle_by.min(total_by)).await {
+        Ok(Ok(1..)) => Ok(()),
+        Ok(Ok(0)) => Err(gone("the client closed before its body was complete")),
+        Ok(Err(error)) => Err(gone(format!("the client's connection broke: {error}"))),
+        Err(Interrupted::Deadline) if idle_by <= total_by => Err(Fault::new(
+            Stage::Body,
+            Source::Client,
+            Kind::Timeout,
+            format!("no byte of the request body came for {:?}", limits::BODY_IDLE_FOR),
+        )),
+        Err(_) => Err(upstream::total_timeout(Stage::Body)),
+    }
+}
+
+/// A body as it comes together.
+#[derive(Default)]
+struct Whole {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Whole {
+    fn len(&self) -> usize {
+        self.first.len() + self.joined.len()
+    }
+
+    fn append(&mut self, piece: Bytes) {
+        if self.len() == 0 {
+            self.first = piece;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.reserve(2 * (self.first.len() + piece.len()));
+            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.joined.extend_from_slice(&piece);
+    }
+
+    fn freeze(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
+}
+
+/// The framing of the client's body is wrong.
+pub fn malformed(error: BodyError) -> Fault {
+    Fault::new(Stage::Body, Source::Client, Kind::BadRequest, error.message())
+}
+
+fn too_large(bytes_max: u64) -> Fault {
+    let message = format!("the request body is larger than limits.body ({bytes_max} bytes)");
+    Fault::new(Stage::Body, Source::Client, Kind::BodyTooLarge, message)
+}

@@ -1,0 +1,147 @@
+//! The client's connection as an exchange sees it: what it sends, what it is sent, and whether it is still there.
+
+use std::{future::poll_fn, io, net::SocketAddr, rc::Rc, task::Poll};
+
+use bytes::Bytes;
+
+use super::Core;
+use crate::{
+    base::{
+        fault::{Fault, Kind, Source, Stage},
+        units::Instant,
+    },
+    io::{
+        buffer::WriteList,
+        inbound::Inbound,
+        net::{Net, Reader, Writer},
+        race::{First, race},
+        wheel::Timer,
+    },
+};
+
+/// One client connection.
+pub struct Client<N: Net, R: Reader, W: Writer> {
+    /// The core it lives on.
+    pub core: Rc<Core<N>>,
+    /// What it sends.
+    pub inbound: Inbound<R>,
+    /// The connection's one deadline.
+    pub timer: Timer,
+    /// Where it is.
+    pub peer: SocketAddr,
+    /// Bytes written to it.
+    pub sent: u64,
+    /// Whether the head of the answer to the current request is out.
+    pub answered: bool,
+    /// Whether the body of the current request is still to be read.
+    pub body_pending: bool,
+    writer: W,
+    /// A written list, for its allocations.
+    spare: Option<WriteList>,
+}
+
+impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
+    /// A connection just accepted.
+    pub fn new(core: Rc<Core<N>>, reader: R, writer: W, peer: SocketAddr) -> Client<N, R, W> {
+        let inbound = Inbound::new(reader, core.pages.clone());
+        let timer = core.wheel.timer();
+        Client {
+            core,
+            inbound,
+            timer,
+            peer,
+            sent: 0,
+            answered: false,
+            body_pending: false,
+            writer,
+            spare: None,
+        }
+    }
+
+    /// The monotonic clock.
+    pub fn now(&self) -> Instant {
+        self.core.net.now()
+    }
+
+    /// An empty list to fill and `send`.
+    pub fn list(&mut self) -> WriteList {
+        self.spare.take().unwrap_or_default()
+    }
+
+    /// Writes to the client until `deadline`. A client that does not take it in time is treated as gone.
+    pub async fn send(&mut self, list: WriteList, deadline: Instant) -> Result<(), Fault> {
+        let length = list.len() as u64;
+        let written = self.timer.within(&self.core.net, deadline, self.writer.write(list)).await;
+        match written {
+            Ok((Ok(()), list)) => {
+                self.spare = Some(list);
+                self.sent += length;
+                Ok(())
+            }
+            Ok((Err(error), _)) => Err(gone(format!("the client's connection broke: {error}"))),
+            Err(_) => Err(gone("the client took no bytes until the deadline")),
+        }
+    }
+
+    /// Writes one part.
+    pub async fn send_bytes(&mut self, part: Bytes, deadline: Instant) -> Result<(), Fault> {
+        let mut list = self.list();
+        list.push(part);
+        self.send(list, deadline).await
+    }
+
+    /// Runs `work` until `deadline`, or until the client goes away.
+    pub async fn unless_gone<T>(
+        &mut self,
+        deadline: Instant,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Interrupted> {
+        let raced = race(work, self.inbound.gone());
+        match self.timer.within(&self.core.net, deadline, raced).await {
+            Ok(First::Left(value)) => Ok(value),
+            Ok(First::Right(())) => Err(Interrupted::ClientGone),
+            Err(_) => Err(Interrupted::Deadline),
+        }
+    }
+
+    /// Waits for more bytes of the request until `deadline`.
+    pub async fn fill(&mut self, deadline: Instant) -> Result<io::Result<usize>, Interrupted> {
+        let filled = self.timer.within(&self.core.net, deadline, self.inbound.fill()).await;
+        filled.map_err(|_| Interrupted::Deadline)
+    }
+
+    /// The same between requests, when a drain is a reason to stop waiting; an error then.
+    pub async fn fill_unless_draining(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<io::Result<usize>, Interrupted> {
+        let core = Rc::clone(&self.core);
+        // A drain wakes every wait, and so has this looked at again.
+        let drain = poll_fn(|_| if core.draining.get() { Poll::Ready(()) } else { Poll::Pending });
+        let raced = race(self.inbound.fill(), drain);
+        match self.timer.within(&self.core.net, deadline, raced).await {
+            Ok(First::Left(filled)) => Ok(filled),
+            _ => Err(Interrupted::Deadline),
+        }
+    }
+
+    /// Says that nothing more will be written.
+    pub async fn shutdown(&mut self) {
+        // The connection is on its way out: an error here has nobody to go to.
+        let _ = self.writer.shutdown().await;
+    }
+}
+
+/// Why a wait ended without its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupted {
+    /// The client went away.
+    ClientGone,
+    /// The deadline passed.
+    Deadline,
+}
+
+/// The fault of a client that is not there any more.
+pub fn gone(message: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
+    Fault::new(Stage::Relay, Source::Client, Kind::ClientGone, message)
+}

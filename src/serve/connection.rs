@@ -1,0 +1,153 @@
+//! One client connection: a loop over its requests, with the deadlines of waiting for a head, and an end that lets
+//! the client read its answer before the socket closes.
+
+use bytes::Bytes;
+
+use super::{client::Client, exchange, rescue};
+use crate::{
+    base::{
+        fault::{Fault, Kind, Source, Stage},
+        limits,
+        units::{Instant, UnixTime},
+    },
+    io::net::{Net, Reader, Writer},
+    wire::head::{HeadError, HeadLimits, Progress, RequestHead, parse_request},
+};
+
+/// A request whose head has arrived.
+pub struct Incoming {
+    /// The head.
+    pub head: RequestHead,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// When its first byte arrived.
+    pub accepted: Instant,
+    /// The same in civil time.
+    pub accepted_unix: UnixTime,
+    /// When the head was complete.
+    pub head_at: Instant,
+}
+
+impl Incoming {
+    /// The first value of a header, if it is text. Lower-case name.
+    pub fn header<'a>(&'a self, name: &str) -> Option<&'a str> {
+        let mut headers = self.head.headers(&self.bytes);
+        let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
+        found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+    }
+
+    /// The same as a function, for those who look several up.
+    pub fn lookup<'a>(&'a self) -> impl Fn(&str) -> Option<&'a str> {
+        move |name| self.header(name)
+    }
+
+    /// The path, without the query.
+    pub fn path(&self) -> &str {
+        text(self.head.path.of(&self.bytes))
+    }
+
+    /// The query, with its question mark; empty if there is none.
+    pub fn query(&self) -> &str {
+        let target = text(self.head.target.of(&self.bytes));
+        target.find('?').map_or("", |at| &target[at..])
+    }
+
+    /// The method as written.
+    pub fn method(&self) -> &str {
+        text(self.head.method_text.of(&self.bytes))
+    }
+}
+
+/// Method and target are ASCII by the parser's rules.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Whether the connection may carry another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Yes.
+    KeepAlive,
+    /// No.
+    Close,
+}
+
+/// Serves a connection until it ends.
+pub async fn serve<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>) {
+    loop {
+        client.answered = false;
+        let after = match next_head(&mut client).await {
+            Next::Incoming(asked) => exchange::serve(&mut client, &asked).await,
+            Next::Malformed(error) => {
+                client.core.counters.malformed_heads.add(1);
+                rescue::malformed(&mut client, &head_fault(error)).await
+            }
+            Next::End => return,
+        };
+        if after == After::Close || client.core.draining.get() {
+            break;
+        }
+    }
+    linger(&mut client).await;
+}
+
+enum Next {
+    Incoming(Box<Incoming>),
+    Malformed(HeadError),
+    /// The client left, idled too long, or Trunkline is draining.
+    End,
+}
+
+/// Waits for the next request's head.
+async fn next_head<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) -> Next {
+    let head_bytes = client.core.epoch().config.limits.head_bytes;
+    let mut progress = Progress::default();
+    let mut accepted = None;
+    let mut deadline = client.now().after(limits::KEEP_ALIVE_FOR);
+    loop {
+        if !client.inbound.is_reading() && !client.inbound.buffer().is_empty() {
+            let now = client.now();
+            let first_byte = *accepted.get_or_insert(now);
+            let buffer = client.inbound.buffer();
+            match parse_request(buffer, &mut progress, &HeadLimits { head_bytes }) {
+                Err(error) => return Next::Malformed(error),
+                Ok(Some(head)) => {
+                    let bytes = buffer.split_to(head.len).freeze();
+                    return Next::Incoming(Box::new(Incoming {
+                        head,
+                        bytes,
+                        accepted: first_byte,
+                        accepted_unix: client.core.net.unix_now(),
+                        head_at: now,
+                    }));
+                }
+                Ok(None) => deadline = first_byte.after(limits::HEAD_WITHIN),
+            }
+        }
+        let filled = match accepted {
+            None => client.fill_unless_draining(deadline).await,
+            Some(_) => client.fill(deadline).await,
+        };
+        if !matches!(filled, Ok(Ok(1..))) {
+            return Next::End;
+        }
+    }
+}
+
+fn head_fault(error: HeadError) -> Fault {
+    let kind = if error.is_too_large() { Kind::HeadTooLarge } else { Kind::BadRequest };
+    Fault::new(Stage::Head, Source::Client, kind, error.message())
+}
+
+/// Closes in a way that lets the client read its answer: closing with unread bytes in the receive queue would send a
+/// reset that can overtake the answer (RFC 9112 section 9.6).
+async fn linger<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) {
+    client.shutdown().await;
+    let deadline = client.now().after(limits::LINGER_FOR);
+    let mut left = limits::LINGER_BYTES_MAX;
+    while left > 0 {
+        let Ok(Ok(count @ 1..)) = client.fill(deadline).await else { return };
+        left = left.saturating_sub(count);
+        client.inbound.buffer().clear();
+    }
+}

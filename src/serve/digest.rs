@@ -1,0 +1,326 @@
+//! What a body is to the relay while it passes: opaque bytes, events that are watched, or events that are translated.
+//! A digest takes the pieces in and gives out what the client gets; it waits for nothing.
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use crate::{
+    base::{
+        fault::{Fault, Kind, Source, Stage},
+        limits,
+    },
+    chat::{delta::Delta, usage::Usage},
+    dialect,
+    provider::{Adapter, Endpoint, Seen, StreamError, Translate, Watch},
+    wire::{
+        json::{self, Tap},
+        sse,
+    },
+};
+
+/// Pieces of body on their way to the client.
+pub type Pieces = SmallVec<[Bytes; 8]>;
+
+/// Takes a body in and gives out what the client gets.
+pub trait Digest {
+    /// Takes the next piece. An error ends the stream.
+    fn piece(&mut self, piece: Bytes, out: &mut Pieces) -> Result<(), Ended>;
+    /// The body has come to its end by HTTP's account. An error: not by its own.
+    fn end(&mut self, out: &mut Pieces) -> Result<(), Ended>;
+    /// Whether the client may be told of it: something came that is content.
+    fn has_content(&self) -> bool;
+    /// Events held back so far.
+    fn events(&self) -> usize;
+    /// Tokens used, if the provider said.
+    fn usage(&self) -> Option<Usage>;
+    /// The model served, if the provider said.
+    fn model(&self) -> Option<String>;
+}
+
+/// Why a stream ended before it was complete.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// What the client and the log are told.
+    pub fault: Fault,
+    /// The status that an error event stood for.
+    pub status: Option<u16>,
+    /// Whether the provider's own error event is on its way to the client already.
+    pub told: bool,
+}
+
+impl Ended {
+    fn by_event(error: StreamError, told: bool) -> Ended {
+        let message = format!("{}: {}", error.kind, error.message);
+        let fault = Fault::new(Stage::Relay, Source::Upstream, Kind::UpstreamError, message);
+        Ended { fault, status: Some(error.status), told }
+    }
+
+    fn broken(kind: Kind, message: String) -> Ended {
+        let fault = Fault::new(Stage::Relay, Source::Upstream, kind, message);
+        Ended { fault, status: None, told: false }
+    }
+
+    fn early() -> Ended {
+        Ended::broken(Kind::Truncated, "the upstream ended its stream before it was complete".into())
+    }
+}
+
+/// Bytes that are passed as they are; usage and model are picked up on the way if they are JSON.
+pub struct Opaque {
+    tap: Option<Tap>,
+    adapter: &'static dyn Adapter,
+    endpoint: Endpoint,
+}
+
+const TAPPED: &[&str] = &["usage", "model"];
+
+impl Opaque {
+    /// `json`: the body says that it is JSON in the clear.
+    pub fn new(adapter: &'static dyn Adapter, endpoint: Endpoint, json: bool) -> Opaque {
+        Opaque { tap: json.then(|| Tap::new(TAPPED)), adapter, endpoint }
+    }
+
+    fn value(&self, name: &str) -> Option<&[u8]> {
+        self.tap.as_ref().and_then(|tap| tap.value(name))
+    }
+}
+
+impl Digest for Opaque {
+    fn piece(&mut self, piece: Bytes, out: &mut Pieces) -> Result<(), Ended> {
+        if let Some(tap) = &mut self.tap {
+            tap.push(&piece);
+        }
+        out.push(piece);
+        Ok(())
+    }
+
+    fn end(&mut self, _out: &mut Pieces) -> Result<(), Ended> {
+        Ok(())
+    }
+
+    fn has_content(&self) -> bool {
+        false
+    }
+
+    fn events(&self) -> usize {
+        0
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.adapter.usage(self.endpoint, self.value("usage")?)
+    }
+
+    fn model(&self) -> Option<String> {
+        json::as_str(self.value("model")?).map(std::borrow::Cow::into_owned)
+    }
+}
+
+/// What both kinds of event digest keep.
+#[derive(Default)]
+struct Progress {
+    content: bool,
+    finished: bool,
+    done: bool,
+    events: usize,
+    /// Past an event too long to look at: nothing is scanned any more.
+    blind: bool,
+}
+
+impl Progress {
+    fn note(&mut self, seen: &Seen, comment_only: bool) {
+        self.content |= seen.content;
+        self.finished |= seen.finished;
+        self.done |= seen.done;
+        self.events += usize::from(!comment_only);
+    }
+
+    /// Whether the stream may end here. Hosts that send no end marker do say that the model finished.
+    fn may_end(&self) -> Result<(), Ended> {
+        if self.done || self.finished || self.blind { Ok(()) } else { Err(Ended::early()) }
+    }
+}
+
+/// Events of the client's own format: slices of what was read, whole events only, none changed.
+pub struct Watched {
+    scanner: sse::Scanner,
+    watch: Box<dyn Watch>,
+    /// The beginning of an event whose end has not come.
+    tail: Pieces,
+    has_end: bool,
+    progress: Progress,
+}
+
+impl Watched {
+    /// Watches with `watch`. `has_end`: the format says itself when it is complete.
+    pub fn new(watch: Box<dyn Watch>, has_end: bool) -> Watched {
+        Watched {
+            scanner: sse::Scanner::new(),
+            watch,
+            tail: Pieces::new(),
+            has_end,
+            progress: Progress::default(),
+        }
+    }
+}
+
+impl Digest for Watched {
+    fn piece(&mut self, piece: Bytes, out: &mut Pieces) -> Result<(), Ended> {
+        if self.progress.blind {
+            out.push(piece);
+            return Ok(());
+        }
+        let mut passed = 0; // bytes of the piece that are dealt with
+        let mut end = 0; // bytes of the piece that belong to events seen and not withheld
+        let mut error = None;
+        let Watched { scanner, watch, tail, progress, .. } = self;
+        let scanned = scanner.push(&piece, |event| {
+            let seen = match event.comment_only {
+                true => Seen::default(),
+                false => watch.event(event.name, event.data),
+            };
+            progress.note(&seen, event.comment_only);
+            if seen.withhold {
+                flush(&piece, passed, end, tail, out);
+                tail.clear();
+                passed = event.end;
+            }
+            end = event.end;
+            error = error.take().or(seen.error);
+        });
+        if scanned.is_err() {
+            // Too long to hold: on a same-format stream it passes, and nothing after it is looked at.
+            progress.blind = true;
+            progress.content = true;
+            out.append(tail);
+            out.push(piece.slice(passed..));
+            return Ok(());
+        }
+        flush(&piece, passed, end, tail, out);
+        if end < piece.len() {
+            tail.push(piece.slice(end..));
+        }
+        match error {
+            Some(error) => Err(Ended::by_event(error, true)),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&mut self, out: &mut Pieces) -> Result<(), Ended> {
+        let Watched { scanner, watch, progress, .. } = self;
+        if let Some(event) = scanner.pending_data() {
+            progress.note(&watch.event(event.name, event.data), event.comment_only);
+        }
+        out.append(&mut self.tail);
+        if self.has_end { self.progress.may_end() } else { Ok(()) }
+    }
+
+    fn has_content(&self) -> bool {
+        self.progress.content
+    }
+
+    fn events(&self) -> usize {
+        self.progress.events
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.watch.usage()
+    }
+
+    fn model(&self) -> Option<String> {
+        self.watch.model().map(str::to_owned)
+    }
+}
+
+/// Passes `piece[from..to]`, after the beginning of its first event that came before.
+fn flush(piece: &Bytes, from: usize, to: usize, tail: &mut Pieces, out: &mut Pieces) {
+    if to > from {
+        out.append(tail);
+        out.push(piece.slice(from..to));
+    }
+}
+
+/// Events of another format, written anew in the client's dialect.
+pub struct Translated {
+    scanner: sse::Scanner,
+    translate: Box<dyn Translate>,
+    writer: Box<dyn dialect::Writer>,
+    deltas: Vec<Delta>,
+    progress: Progress,
+}
+
+impl Translated {
+    /// From `translate`'s format to `writer`'s.
+    pub fn new(translate: Box<dyn Translate>, writer: Box<dyn dialect::Writer>) -> Translated {
+        Translated {
+            scanner: sse::Scanner::new(),
+            translate,
+            writer,
+            deltas: Vec::new(),
+            progress: Progress::default(),
+        }
+    }
+}
+
+impl Digest for Translated {
+    fn piece(&mut self, piece: Bytes, out: &mut Pieces) -> Result<(), Ended> {
+        let mut written = Vec::new();
+        let mut ended = None;
+        let Translated { scanner, translate, writer, deltas, progress } = self;
+        let scanned = scanner.push(&piece, |event| {
+            if ended.is_some() || event.comment_only {
+                return;
+            }
+            deltas.clear();
+            match translate.event(event.name, event.data, deltas) {
+                Ok(seen) => {
+                    progress.note(&seen, false);
+                    deltas.iter().for_each(|delta| writer.delta(delta, &mut written));
+                    ended = seen.error.map(|error| Ended::by_event(error, false));
+                }
+                Err(message) => ended = Some(Ended::broken(Kind::Protocol, message)),
+            }
+        });
+        if !written.is_empty() {
+            out.push(Bytes::from(written));
+        }
+        if scanned.is_err() {
+            let message = format!("an event of the upstream is over {} bytes", limits::EVENT_BYTES_MAX);
+            return Err(Ended::broken(Kind::Protocol, message));
+        }
+        ended.map_or(Ok(()), Err)
+    }
+
+    fn end(&mut self, out: &mut Pieces) -> Result<(), Ended> {
+        self.progress.may_end()?;
+        let mut written = Vec::new();
+        self.writer.finish(&mut written);
+        out.push(Bytes::from(written));
+        Ok(())
+    }
+
+    fn has_content(&self) -> bool {
+        self.progress.content
+    }
+
+    fn events(&self) -> usize {
+        self.progress.events
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.translate.usage()
+    }
+
+    fn model(&self) -> Option<String> {
+        self.translate.model().map(str::to_owned)
+    }
+}
+
+/// Joins the pieces of a chunk with its framing, or leaves them bare.
+pub fn frame_chunk(pieces: &mut Pieces, scratch: &mut BytesMut, out: &mut crate::io::buffer::WriteList) {
+    let length = pieces.iter().map(Bytes::len).sum();
+    let Some(length) = std::num::NonZeroUsize::new(length) else { return };
+    crate::wire::render::chunk_prefix(length, scratch);
+    out.push(scratch.split().freeze());
+    out.extend(pieces.drain(..));
+    out.push(Bytes::from_static(crate::wire::render::CHUNK_END));
+}

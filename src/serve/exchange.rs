@@ -1,0 +1,217 @@
+//! One request, from its head to its record. [`exchange`] is the arrow: each of its lines is a step.
+
+use std::{borrow::Cow, rc::Rc};
+
+use super::{
+    attempts::Attempts,
+    client::Client,
+    connection::{After, Incoming},
+    guard::guard,
+    local,
+    question::Question,
+    rescue,
+    respond::{Notes, Timing},
+    route::{Call, Route, dialect_of, route},
+    target::TargetRules,
+};
+use crate::{
+    base::{
+        fault::{Fault, Kind, Source, Stage},
+        ids::RequestId,
+    },
+    dialect::Dialect,
+    io::{
+        hub::Epoch,
+        log::Submitted,
+        net::{Net, Reader, Writer},
+    },
+    journal::entry::Entry,
+    policy::{
+        key,
+        plan::plan,
+        request_headers::{self, merge_metadata},
+        target::{self, Asked, PolicyRef},
+    },
+    wire::{head::Framing, record},
+};
+
+/// Serves one request, whatever it is.
+pub async fn serve<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    incoming: &Incoming,
+) -> After {
+    client.body_pending = !matches!(incoming.head.framing, Framing::None | Framing::Length(0));
+    match route(incoming.head.method, incoming.path()) {
+        Route::Alive => local::alive(client, incoming).await,
+        Route::Ready => local::ready(client, incoming).await,
+        Route::Api(call) => logged(client, incoming, Ok(call)).await,
+        Route::WrongMethod { allow } => {
+            let message = format!("this route does not take {}", incoming.method());
+            let fault = Fault::new(Stage::Head, Source::Client, Kind::Method, message).at(allow);
+            logged(client, incoming, Err(fault)).await
+        }
+        Route::Unknown => {
+            let message = "no such route: the API is below /v1, e.g. POST /v1/chat/completions";
+            let fault = Fault::new(Stage::Head, Source::Client, Kind::NoRoute, message);
+            logged(client, incoming, Err(fault)).await
+        }
+    }
+}
+
+/// Serves a request that makes a record, whatever becomes of it.
+async fn logged<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    incoming: &Incoming,
+    call: Result<Call<'_>, Fault>,
+) -> After {
+    let epoch = client.core.epoch();
+    client.core.counters.exchanges.add(1);
+    let dialect = match &call {
+        Ok(call) => call.dialect,
+        Err(_) => dialect_of(incoming.path().strip_prefix("/v1").unwrap_or_default()),
+    };
+    let mut entry = begin(client, incoming, &epoch, dialect);
+    let mut notes = begin_notes(&entry);
+    let before = (client.inbound.received(), client.sent);
+    let outcome = match &call {
+        Ok(call) => {
+            let work = exchange(client, incoming, call, &epoch, &mut entry, &mut notes);
+            guard(Box::pin(work)).await.unwrap_or_else(|place| {
+                client.core.counters.bugs.add(1);
+                Err(rescue::bug(&place))
+            })
+        }
+        Err(fault) => Err(fault.clone()),
+    };
+    let after = match outcome {
+        Ok(after) => after,
+        Err(fault) => {
+            let after = rescue::answer(client, incoming, dialect, &fault, &mut notes).await;
+            entry.status = if client.answered { rescue::status(&fault) } else { entry.status };
+            entry.client_gone |= fault.kind == Kind::ClientGone;
+            entry.fault = Some(fault);
+            after
+        }
+    };
+    entry.client_bytes_in = incoming.bytes.len() as u64 + client.inbound.received() - before.0;
+    entry.client_bytes_out = client.sent - before.1;
+    finish(client, entry, &epoch).await;
+    after
+}
+
+/// The arrow: head, API key, body, plan, attempt, relay. What was learnt on the way is in `entry` and `notes`, also
+/// when it ends in a fault.
+async fn exchange<'e, N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    incoming: &'e Incoming,
+    call: &Call<'e>,
+    epoch: &'e Epoch,
+    entry: &mut Entry<'e>,
+    notes: &mut Notes<'e>,
+) -> Result<After, Fault> {
+    let config = &epoch.config;
+    local::check_admission(client, incoming, config)?;
+    let options = request_headers::parse(incoming.head.headers(&incoming.bytes))?;
+    note_trace(options.trace_id, entry, notes);
+    let lookup = incoming.lookup();
+    let caller = key::identify(&lookup, config, incoming.accepted_unix)?;
+    let api_key = caller.api_key.and_then(|id| config.api_keys.get(id.0 as usize));
+    entry.api_key = api_key.map_or(Cow::Borrowed(""), |key| Cow::Borrowed(&key.name));
+    client.core.counters.metadata_ignored.add(u64::from(options.metadata_ignored));
+    entry.metadata =
+        merge_metadata(options.metadata.clone(), api_key.map_or(&[], |key| &key.metadata));
+    caller.check_forwarding(options.forward_headers.as_deref().unwrap_or_default())?;
+    let total_by = incoming.accepted.after(config.timeouts.total);
+    let question = Question::read(client, incoming, call, config, total_by).await?;
+    entry.times.body = entry.at(client.now());
+    let model = question.model()?;
+    entry.requested_model = Cow::Owned(model.as_deref().unwrap_or_default().to_owned());
+    let asked = Asked { config, caller: &caller, options: &options, model: model.as_deref() };
+    if local::lists_models(call, &asked) {
+        return Ok(local::models(client, incoming, config, api_key, notes, entry).await);
+    }
+    let core = Rc::clone(&client.core);
+    let rules = TargetRules::new(&core, config, &options);
+    let choice = target::choose(asked, &rules.lookups())?;
+    entry.config = match &choice.policy {
+        PolicyRef::Named(id, _) => Cow::Borrowed(&config.configs[id.0 as usize].name),
+        _ => Cow::Owned(choice.config_label.clone().into_owned()),
+    };
+    let plan = plan(choice.policy(), entry.seed);
+    entry.times.planned = entry.at(client.now());
+    let mut attempts = Attempts {
+        incoming,
+        call,
+        caller: &caller,
+        question: &question,
+        choice: &choice,
+        epoch,
+        rules: &rules,
+        request_id: entry.request_id,
+        total_by,
+    };
+    attempts.run(client, &plan, entry, notes).await
+}
+
+fn begin<'e, N: Net, R: Reader, W: Writer>(
+    client: &Client<N, R, W>,
+    incoming: &'e Incoming,
+    epoch: &Epoch,
+    dialect: Dialect,
+) -> Entry<'e> {
+    let net = &client.core.net;
+    let id = u128::from(net.random()) << 64 | u128::from(net.random());
+    let mut entry = Entry {
+        request_id: RequestId(id),
+        accepted: incoming.accepted,
+        accepted_unix: incoming.accepted_unix,
+        epoch: epoch.number,
+        seed: net.random(),
+        dialect: Some(dialect),
+        method: Cow::Borrowed(incoming.method()),
+        path: Cow::Borrowed(incoming.path()),
+        client_address: Cow::Owned(client.peer.to_string()),
+        ..Entry::default()
+    };
+    entry.times.head = entry.at(incoming.head_at);
+    entry
+}
+
+fn begin_notes<'e>(entry: &Entry<'e>) -> Notes<'e> {
+    Notes {
+        request_id: entry.request_id,
+        timing: Timing { accepted: entry.accepted, ..Timing::default() },
+        ..Notes::default()
+    }
+}
+
+/// The client's trace id, or one made from the request's id.
+fn note_trace(given: Option<&str>, entry: &mut Entry<'_>, notes: &mut Notes<'_>) {
+    let trace = given.map_or_else(|| entry.request_id.to_string(), str::to_owned);
+    notes.trace_id = Cow::Owned(trace.clone());
+    entry.trace_id = Cow::Owned(trace);
+}
+
+/// Hands the record to the log.
+async fn finish<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    mut entry: Entry<'_>,
+    epoch: &Epoch,
+) {
+    entry.times.flushed = entry.at(client.now());
+    let counters = &client.core.counters;
+    counters.clients_gone.add(u64::from(entry.client_gone));
+    counters.truncated.add(u64::from(entry.truncated));
+    if epoch.config.log.as_ref().is_some_and(|log| log.on_full == crate::config::OnFull::Wait) {
+        local::await_log_room(client).await;
+    }
+    let mut log = client.core.log.borrow_mut();
+    let Some(log) = log.as_mut() else { return };
+    let (core, process) = (log.core(), log.process());
+    let submitted = log.submit(|sequence, out| {
+        entry.lend(core, process, sequence, |record| record::encode(record, out));
+    });
+    if submitted == Submitted::Dropped {
+        client.core.counters.records_dropped.add(1);
+    }
+}

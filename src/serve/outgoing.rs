@@ -1,0 +1,362 @@
+//! The request to one target: its head, and its body by splice where the formats agree, by translation where not.
+
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use super::{connection::Incoming, question::Question, route::Call};
+use crate::{
+    base::fault::{Fault, Kind, Source, Stage},
+    config::policy::Leaf,
+    dialect,
+    policy::{key::Caller, request_headers::never_forwarded, resolve::ResolvedTarget},
+    provider::{Adapter, Endpoint, Fit, Rendered},
+    wire::{
+        head::{Framing, Method},
+        json::{self, Edit, Fields},
+        render::{HeadWriter, RenderError},
+    },
+};
+
+/// A request, ready to be written.
+pub struct Outgoing {
+    /// Head and body, in order.
+    pub parts: SmallVec<[Bytes; 10]>,
+    /// How the provider serves it.
+    pub fit: Fit,
+    /// Whether a stream is asked for, after overrides.
+    pub stream: bool,
+    /// Whether usage is asked for on the client's behalf, and to be kept from it.
+    pub withhold_usage: bool,
+    /// Parameters that the provider has no counterpart for.
+    pub dropped: Vec<Cow<'static, str>>,
+}
+
+/// What an outgoing request is made of.
+pub struct Sources<'a> {
+    /// The client's head.
+    pub incoming: &'a Incoming,
+    /// What it calls.
+    pub call: &'a Call<'a>,
+    /// Who calls.
+    pub caller: &'a Caller<'a>,
+    /// What it asks.
+    pub question: &'a Question,
+    /// The model to write in, if the client wrote it with a `@virtual-key/` prefix.
+    pub rewritten_model: Option<&'a str>,
+    /// Where it goes.
+    pub target: &'a ResolvedTarget<'a>,
+    /// What the config says of it.
+    pub leaf: &'a Leaf,
+}
+
+impl Sources<'_> {
+    /// Builds the request. An error makes this target unfit.
+    pub fn build(&self) -> Result<Outgoing, Fault> {
+        let adapter = self.target.adapter;
+        let fit = adapter.fit(self.call.endpoint);
+        let mut outgoing = Outgoing {
+            parts: SmallVec::new(),
+            fit,
+            stream: false,
+            withhold_usage: false,
+            dropped: Vec::new(),
+        };
+        outgoing.parts.push(Bytes::new()); // the head's place: its length is known last
+        let length = match (self.question, fit) {
+            (_, Fit::Unfit) => return Err(no_such_endpoint(adapter, self.call)),
+            (Question::Upload, _) => None,
+            (Question::Opaque(body), _) => {
+                outgoing.parts.push(body.clone());
+                Some(body.len())
+            }
+            (Question::Json { body, fields }, Fit::Same) => {
+                Some(self.splice(body, fields, &mut outgoing))
+            }
+            (Question::Json { body, fields }, Fit::Translate) => {
+                Some(self.translate(body, fields, &mut outgoing)?)
+            }
+        };
+        outgoing.parts[0] = self.head(fit, length, &outgoing).map_err(unwritable)?;
+        Ok(outgoing)
+    }
+
+    /// The client's body with what the config and the provider's row change, and nothing else.
+    fn splice(&self, body: &Bytes, fields: &Fields, outgoing: &mut Outgoing) -> usize {
+        let options = StreamOptions::of(self, body, fields);
+        let (model, include);
+        let mut edits = self.edits();
+        if let Some(name) = self.model_to_write() {
+            model = name;
+            edits.push(Edit::Set { name: "model", raw_json: &model });
+        }
+        if is_chat(self.call.endpoint) {
+            let renames = self.target.adapter.renames().iter();
+            edits.extend(renames.map(|(from, to)| Edit::Rename { from, to }));
+        }
+        outgoing.stream = options.stream;
+        if options.stream && !options.include_usage && self.may_ask_for_usage() {
+            include = options.with_usage;
+            edits.push(Edit::Set { name: "stream_options", raw_json: &include });
+            outgoing.withhold_usage = true;
+        }
+        if edits.is_empty() {
+            outgoing.parts.push(body.clone());
+            return body.len();
+        }
+        let spliced = json::splice(body, fields, &edits);
+        outgoing.parts.extend(spliced.pieces);
+        spliced.length
+    }
+
+    /// The client's body in the provider's format.
+    fn translate(
+        &self,
+        body: &Bytes,
+        fields: &Fields,
+        outgoing: &mut Outgoing,
+    ) -> Result<usize, Fault> {
+        let model;
+        let mut edits = self.edits();
+        if let Some(name) = self.model_to_write() {
+            model = name;
+            edits.push(Edit::Set { name: "model", raw_json: &model });
+        }
+        let mut whole = Vec::with_capacity(body.len() + 64);
+        json::splice(body, fields, &edits).pieces.iter().for_each(|p| whole.extend_from_slice(p));
+        let request = dialect::speak::read(self.call.dialect, &mut whole).map_err(malformed)?;
+        outgoing.stream = request.stream;
+        // Usage is written into a translated stream only if the client asked.
+        outgoing.withhold_usage = !request.include_usage;
+        let rendered = self.target.adapter.render(&request).map_err(|unfit| {
+            Fault::new(Stage::Plan, Source::Client, Kind::Inexpressible, unfit.message)
+                .at(unfit.field)
+        })?;
+        let Rendered { body, dropped, unknown } = rendered;
+        outgoing.dropped.extend(dropped.into_iter().map(Cow::Borrowed));
+        outgoing.dropped.extend(unknown.into_iter().map(Cow::Owned));
+        let length = body.len();
+        outgoing.parts.push(Bytes::from(body));
+        Ok(length)
+    }
+
+    fn edits(&self) -> SmallVec<[Edit<'_>; 8]> {
+        let overrides = self.leaf.override_params.iter();
+        overrides
+            .map(|(name, raw)| Edit::Set { name, raw_json: raw.as_bytes() })
+            .collect()
+    }
+
+    /// The model as JSON, where the client's spelling had a prefix that no override replaces.
+    fn model_to_write(&self) -> Option<Vec<u8>> {
+        let overridden = self.leaf.override_params.iter().any(|(name, _)| name == "model");
+        let model = self.rewritten_model.filter(|_| !overridden)?;
+        let mut raw = Vec::with_capacity(model.len() + 2);
+        json::write_string(model, &mut raw);
+        Some(raw)
+    }
+
+    fn may_ask_for_usage(&self) -> bool {
+        matches!(self.call.endpoint, Endpoint::ChatCompletions | Endpoint::Completions)
+            && self.target.adapter.takes_include_usage()
+    }
+
+    fn head(
+        &self,
+        fit: Fit,
+        length: Option<usize>,
+        outgoing: &Outgoing,
+    ) -> Result<Bytes, RenderError> {
+        let Sources { incoming, call, target, .. } = self;
+        let path = target.adapter.path(call.endpoint, call.rest);
+        let query = if fit == Fit::Same { incoming.query() } else { "" };
+        let mut out = BytesMut::with_capacity(1024);
+        let parts = [target.origin.path.as_bytes(), path.as_bytes(), query.as_bytes()];
+        let mut head = HeadWriter::request(&mut out, incoming.method(), &parts)?;
+        head.header("host", &target.origin.authority)?;
+        self.provider_headers(&mut head)?;
+        if call.typed {
+            self.typed_headers(&mut head, fit, outgoing.stream)?;
+        } else {
+            self.all_headers(&mut head)?;
+        }
+        match (length, incoming.head.framing) {
+            (Some(0), _) if !has_body_by_method(incoming.head.method) => {}
+            (Some(length), _) => head.length(length as u64)?,
+            (None, Framing::Length(length)) => head.length(length)?,
+            (None, _) => head.chunked()?,
+        }
+        head.finish();
+        Ok(out.freeze())
+    }
+
+    /// The credential and the provider's own headers.
+    fn provider_headers(&self, head: &mut HeadWriter<'_>) -> Result<(), RenderError> {
+        let lookup = self.client_headers();
+        let credential = self.target.credential.map(|held| held.reveal());
+        let mut outcome = Ok(());
+        self.target.adapter.headers(credential, &lookup, &mut |name, value| {
+            if outcome.is_ok() {
+                outcome = head.header(name, value);
+            }
+        });
+        outcome
+    }
+
+    /// A client header as the adapter may see it: Trunkline's own through the rules of the target, never a credential.
+    fn client_header<'s>(&'s self, name: &str) -> Option<&'s str> {
+        let own = name.strip_prefix("x-portkey-").or_else(|| name.strip_prefix("x-trunkline-"));
+        match own {
+            Some(option) => self.target.option(option),
+            None if is_carrier(name) => None,
+            None => self.incoming.header(name),
+        }
+    }
+
+    fn client_headers<'s>(&'s self) -> impl Fn(&str) -> Option<&'s str> {
+        move |name| self.client_header(name)
+    }
+
+    fn typed_headers(
+        &self,
+        head: &mut HeadWriter<'_>,
+        fit: Fit,
+        stream: bool,
+    ) -> Result<(), RenderError> {
+        let content_type = self.incoming.header("content-type").filter(|_| fit == Fit::Same);
+        head.header("content-type", content_type.unwrap_or("application/json"))?;
+        let accept = self.incoming.header("accept").filter(|_| fit == Fit::Same);
+        let default = if stream { "text/event-stream" } else { "application/json" };
+        head.header("accept", accept.unwrap_or(default))?;
+        head.header("accept-encoding", "identity")?;
+        for name in ["traceparent", "tracestate"] {
+            if let Some(value) = self.incoming.header(name) {
+                head.header(name, value)?;
+            }
+        }
+        for name in self.target.forward_headers {
+            if self.is_forwardable(name) {
+                for value in self.incoming.head.all(&self.incoming.bytes, name) {
+                    head.header(name, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_forwardable(&self, name: &str) -> bool {
+        let own = name.starts_with("x-portkey-") || name.starts_with("x-trunkline-");
+        !own
+            && !never_forwarded(name)
+            && !self.caller.withholds(name)
+            && !is_carrier(name)
+            && !TYPED_HEADERS.contains(&name)
+            && !self.is_written_by_provider(name)
+    }
+
+    /// Pass-through: everything the client sent, but for what belongs to the hop, to Trunkline, or to the credential.
+    fn all_headers(&self, head: &mut HeadWriter<'_>) -> Result<(), RenderError> {
+        for (name, value) in self.incoming.head.end_to_end(&self.incoming.bytes) {
+            let mut lower = [0_u8; crate::base::limits::HEADER_NAME_BYTES_MAX];
+            let Some(lower) = lower.get_mut(..name.len()) else { continue };
+            lower.copy_from_slice(name);
+            lower.make_ascii_lowercase();
+            let Ok(lower) = std::str::from_utf8(lower) else { continue };
+            let own = lower.starts_with("x-portkey-") || lower.starts_with("x-trunkline-");
+            if own
+                || matches!(lower, "host" | "content-length" | "expect")
+                || is_carrier(lower)
+                || self.is_written_by_provider(lower)
+            {
+                continue;
+            }
+            head.header(name, value)?;
+        }
+        Ok(())
+    }
+
+    fn is_written_by_provider(&self, lower: &str) -> bool {
+        let mut written = false;
+        let lookup = self.client_headers();
+        self.target.adapter.headers(None, &lookup, &mut |name, _| {
+            written |= name.eq_ignore_ascii_case(lower);
+        });
+        written
+    }
+}
+
+/// Whether a stream and its usage are asked for, after overrides.
+struct StreamOptions {
+    stream: bool,
+    include_usage: bool,
+    /// The client's `stream_options` with `include_usage` added.
+    with_usage: Vec<u8>,
+}
+
+impl StreamOptions {
+    fn of(sources: &Sources<'_>, body: &Bytes, fields: &Fields) -> StreamOptions {
+        let value = |name: &str| {
+            let overrides = sources.leaf.override_params.iter().rev();
+            let set = overrides.into_iter().find(|(known, _)| known == name);
+            set.map(|(_, raw)| raw.as_bytes()).or_else(|| fields.value(body, name))
+        };
+        let stream = value("stream").and_then(json::as_bool) == Some(true);
+        let given = value("stream_options").filter(|raw| !json::is_null(raw));
+        let mut options = StreamOptions {
+            stream,
+            include_usage: false,
+            with_usage: b"{\"include_usage\":true}".to_vec(),
+        };
+        if let Some(raw) = given.filter(|_| stream) {
+            options.read(raw);
+        }
+        options
+    }
+
+    fn read(&mut self, raw: &[u8]) {
+        // Not an object: the provider will say so; nothing of it is touched.
+        let Ok(nested) = json::scan(raw) else {
+            self.include_usage = true;
+            return;
+        };
+        let asked = nested.value(raw, "include_usage").and_then(json::as_bool);
+        self.include_usage = asked == Some(true);
+        let raw = Bytes::copy_from_slice(raw);
+        let edit = Edit::Set { name: "include_usage", raw_json: b"true" };
+        let spliced = json::splice(&raw, &nested, &[edit]);
+        self.with_usage = spliced.pieces.iter().flatten().copied().collect();
+    }
+}
+
+fn is_chat(endpoint: Endpoint) -> bool {
+    matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions)
+}
+
+fn has_body_by_method(method: Method) -> bool {
+    matches!(method, Method::Post | Method::Put | Method::Patch)
+}
+
+/// Headers that carry credentials: only the adapter writes one.
+fn is_carrier(lower: &str) -> bool {
+    matches!(lower, "authorization" | "x-api-key" | "api-key" | "x-goog-api-key")
+}
+
+/// Headers that a typed route writes itself.
+const TYPED_HEADERS: [&str; 5] =
+    ["content-type", "accept", "accept-encoding", "traceparent", "tracestate"];
+
+fn no_such_endpoint(adapter: &dyn Adapter, call: &Call<'_>) -> Fault {
+    let message = format!("/v1{} is not supported by {}", call.rest, adapter.name());
+    Fault::new(Stage::Plan, Source::Client, Kind::Inexpressible, message)
+}
+
+fn malformed(malformed: dialect::Malformed) -> Fault {
+    let fault =
+        Fault::new(Stage::Body, Source::Client, Kind::BadRequest, malformed.message);
+    if malformed.field.is_empty() { fault } else { fault.at(malformed.field) }
+}
+
+fn unwritable(error: RenderError) -> Fault {
+    Fault::new(Stage::Plan, Source::Client, Kind::BadRequest, error.message())
+}

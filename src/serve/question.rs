@@ -1,0 +1,149 @@
+//! What a request asks, as far as routing must know: its body with the top level scanned.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::{body, client::Client, connection::Incoming, route::Call};
+use crate::{
+    base::{
+        fault::{Fault, Kind, Source, Stage},
+        units::Instant,
+    },
+    config::Config,
+    io::net::{Net, Reader, Writer},
+    wire::{
+        head::{Framing, Method},
+        json::{self, Fields},
+    },
+};
+
+/// A request's body.
+pub enum Question {
+    /// None, or one that is no JSON and small enough to be held.
+    Opaque(Bytes),
+    /// A JSON object.
+    Json {
+        /// The object, byte for byte.
+        body: Bytes,
+        /// Its top level.
+        fields: Fields,
+    },
+    /// Not read yet: it is passed on as it comes, to one target.
+    Upload,
+}
+
+impl Question {
+    /// Reads what must be read before a target can be chosen.
+    pub async fn read<N: Net, R: Reader, W: Writer>(
+        client: &mut Client<N, R, W>,
+        incoming: &Incoming,
+        call: &Call<'_>,
+        config: &Config,
+        total_by: Instant,
+    ) -> Result<Question, Fault> {
+        let media = media_type(incoming);
+        check_content_type(media, call)?;
+        let is_json = call.typed || media.is_some_and(is_json);
+        if is_upload(incoming, is_json, config) {
+            return Ok(Question::Upload);
+        }
+        let body = body::read(client, incoming, config.limits.body_bytes, total_by).await?;
+        client.body_pending = false;
+        if !is_json || (body.is_empty() && incoming.head.method != Method::Post) {
+            return Ok(Question::Opaque(body));
+        }
+        match json::scan(&body) {
+            Ok(fields) => Ok(Question::Json { body, fields }),
+            // A pass-through route may take JSON that is no object; only typed routes must be understood.
+            Err(_) if !call.typed => Ok(Question::Opaque(body)),
+            Err(error) => {
+                Err(Fault::new(Stage::Body, Source::Client, Kind::BadJson, error.message()))
+            }
+        }
+    }
+
+    /// The raw JSON of a top-level field.
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        match self {
+            Question::Json { body, fields } => fields.value(body, name),
+            Question::Opaque(_) | Question::Upload => None,
+        }
+    }
+
+    /// The model that the body names. A second spelling of the key is refused: servers that compare keys without
+    /// case would take the one that no rule has looked at.
+    pub fn model(&self) -> Result<Option<Cow<'_, str>>, Fault> {
+        if let Question::Json { body, fields } = self
+            && fields.has_case_twin(body, "model")
+        {
+            let message = "the body has a second key that differs from `model` in case only";
+            let fault = Fault::new(Stage::Body, Source::Client, Kind::BadRequest, message);
+            return Err(fault.at("model"));
+        }
+        match self.field("model") {
+            None => Ok(None),
+            Some(raw) if json::is_null(raw) => Ok(None),
+            Some(raw) => match json::as_str(raw) {
+                Some(model) => Ok(Some(model)),
+                None => Err(Fault::new(
+                    Stage::Body,
+                    Source::Client,
+                    Kind::BadRequest,
+                    "`model` must be a string, e.g. \"gpt-4o-mini\"",
+                )
+                .at("model")),
+            },
+        }
+    }
+
+    /// Bytes of the body, as far as they were read.
+    pub fn len(&self) -> usize {
+        match self {
+            Question::Opaque(body) | Question::Json { body, .. } => body.len(),
+            Question::Upload => 0,
+        }
+    }
+}
+
+/// A body that is not held: too large, or of no known length, or of a kind that routing learns nothing from.
+fn is_upload(incoming: &Incoming, is_json: bool, config: &Config) -> bool {
+    match incoming.head.framing {
+        Framing::None | Framing::UntilClose | Framing::Length(0) => false,
+        Framing::Length(_) | Framing::Chunked if is_json => false,
+        Framing::Length(length) => {
+            let media = media_type(incoming).unwrap_or_default();
+            length > config.limits.body_bytes || media.starts_with("multipart/")
+        }
+        Framing::Chunked => true,
+    }
+}
+
+fn media_type(incoming: &Incoming) -> Option<&str> {
+    let value = incoming.header("content-type")?;
+    Some(value.split(';').next().unwrap_or_default().trim())
+}
+
+fn is_json(media: &str) -> bool {
+    media.eq_ignore_ascii_case("application/json")
+        || media.len() > 5 && media.get(media.len() - 5..).is_some_and(|end| end == "+json")
+}
+
+/// Portkey's first check, and the narrower one of routes that are JSON alone.
+fn check_content_type(media: Option<&str>, call: &Call<'_>) -> Result<(), Fault> {
+    let Some(media) = media.filter(|media| !media.is_empty()) else { return Ok(()) };
+    let lower = media.to_ascii_lowercase();
+    let known =
+        is_json(&lower) || lower == "multipart/form-data" || lower.starts_with("audio/");
+    let fault = |kind, message: &'static str| {
+        Fault::new(Stage::Head, Source::Client, kind, message).at("content-type")
+    };
+    if call.typed && !known {
+        return Err(fault(Kind::BadConfig, "Invalid content type passed"));
+    }
+    if call.typed && !is_json(&lower) {
+        let message = "this route takes JSON: send content-type: application/json";
+        return Err(fault(Kind::ContentType, message));
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! The only place that turns a fault into an answer: status, error type, and the body in the client's dialect.
+
+use bytes::Bytes;
+
+use super::{
+    client::Client,
+    connection::{After, Incoming},
+    respond::{self, Ending, Notes},
+};
+use crate::{
+    base::{
+        fault::{Fault, Kind, Source, Stage},
+        limits,
+    },
+    dialect::{self, Dialect},
+    io::net::{Net, Reader, Writer},
+    wire::{head::ResponseHead, render::HeadWriter},
+};
+
+/// What a connection over the cap is told, whole.
+pub const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+content-type: application/json\r\nretry-after: 1\r\nx-trunkline-error-source: gateway\r\n\
+connection: close\r\ncontent-length: 114\r\n\r\n\
+{\"error\":{\"message\":\"limits.connections is reached; try again\",\"type\":\"overloaded_error\",\
+\"param\":null,\"code\":null}}";
+
+/// The status of a fault.
+#[must_use]
+pub fn status(fault: &Fault) -> u16 {
+    match fault.kind {
+        Kind::BadRequest | Kind::BadJson | Kind::BadConfig | Kind::Inexpressible => 400,
+        Kind::NotImplemented | Kind::HostRefused => 400,
+        Kind::Unauthenticated | Kind::NoCredential => 401,
+        Kind::Forbidden | Kind::CredentialRedirected => 403,
+        Kind::NoRoute => 404,
+        Kind::Method => 405,
+        Kind::Timeout => 408,
+        Kind::BodyTooLarge => 413,
+        Kind::ContentType => 415,
+        Kind::HeadTooLarge => 431,
+        Kind::ClientGone => 499,
+        Kind::Bug => 500,
+        Kind::Unreachable | Kind::Protocol | Kind::Truncated | Kind::UpstreamError => 502,
+        Kind::Overloaded => 503,
+        Kind::ConnectTimeout => 504,
+    }
+}
+
+/// The `error.type` of a kind.
+#[must_use]
+pub fn error_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::BadRequest
+        | Kind::BadJson
+        | Kind::BadConfig
+        | Kind::Inexpressible
+        | Kind::NotImplemented
+        | Kind::HostRefused
+        | Kind::NoRoute
+        | Kind::Method
+        | Kind::BodyTooLarge
+        | Kind::ContentType
+        | Kind::HeadTooLarge
+        | Kind::ClientGone => "invalid_request_error",
+        Kind::Unauthenticated | Kind::NoCredential => "authentication_error",
+        Kind::Forbidden | Kind::CredentialRedirected => "permission_error",
+        Kind::Timeout | Kind::ConnectTimeout => "timeout_error",
+        Kind::Bug => "api_error",
+        Kind::Unreachable | Kind::Protocol | Kind::Truncated | Kind::UpstreamError => {
+            "upstream_error"
+        }
+        Kind::Overloaded => "overloaded_error",
+    }
+}
+
+/// The body of an answer for a fault.
+fn body(dialect: Dialect, fault: &Fault) -> Vec<u8> {
+    let kind = error_type(fault.kind);
+    // Portkey's own refusals keep its shape, in a body that the SDKs read too.
+    if fault.kind == Kind::BadConfig {
+        return dialect::refusal_body(kind, &fault.message, &fault.details);
+    }
+    let param = fault.param.as_deref();
+    dialect::error_body(dialect, status(fault), kind, &fault.message, param, None)
+}
+
+/// The event that ends a stream which broke after it was begun.
+pub fn error_event(dialect: Dialect, _source: Source, kind: Kind, message: &str) -> Vec<u8> {
+    dialect::error_event(dialect, 502, error_type(kind), message)
+}
+
+/// Answers with a fault, if the client can still be answered.
+pub async fn answer<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    incoming: &Incoming,
+    dialect: Dialect,
+    fault: &Fault,
+    notes: &mut Notes<'_>,
+) -> After {
+    if client.answered || fault.kind == Kind::ClientGone {
+        return After::Close;
+    }
+    notes.error_source = Some(fault.source.as_str());
+    notes.timing.now = client.now();
+    let retry = matches!(fault.kind, Kind::Overloaded).then_some(("retry-after", "1"));
+    let allow = match (fault.kind, &fault.param) {
+        (Kind::Method, Some(methods)) => Some(("allow", &**methods)),
+        _ => None,
+    };
+    let extra: smallvec::SmallVec<[(&str, &str); 2]> = retry.into_iter().chain(allow).collect();
+    let text = Bytes::from(body(dialect, fault));
+    local(client, incoming, status(fault), "application/json", text, notes, &extra).await
+}
+
+/// Answers from Trunkline itself. A request whose body was not read cannot be followed by another.
+pub async fn local<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    incoming: &Incoming,
+    status: u16,
+    content_type: &str,
+    text: Bytes,
+    notes: &Notes<'_>,
+    extra: &[(&str, &str)],
+) -> After {
+    let mut ending = Ending::of(incoming, Some(text.len() as u64));
+    let unread = client.body_pending;
+    if let (true, Ending::Length(_)) = (unread, ending) {
+        ending = Ending::Close;
+    }
+    let mut list = client.list();
+    list.push(respond::local(incoming, status, content_type, ending, notes, extra));
+    if !matches!(ending, Ending::NoBody(_)) {
+        list.push(text);
+    }
+    client.answered = true;
+    let deadline = client.now().after(limits::ANSWER_WITHIN);
+    match client.send(list, deadline).await {
+        Ok(()) if !unread => ending.after(incoming),
+        _ => After::Close,
+    }
+}
+
+/// Passes on an upstream's head with a body that was written anew.
+pub async fn rewritten<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    incoming: &Incoming,
+    (head, bytes): (&ResponseHead, &[u8]),
+    text: Bytes,
+    notes: &Notes<'_>,
+) -> Result<After, Fault> {
+    let ending = Ending::of(incoming, Some(text.len() as u64));
+    let json = Some("application/json");
+    let mut list = client.list();
+    list.push(respond::passed_on(incoming, head, bytes, json, ending, notes));
+    if !matches!(ending, Ending::NoBody(_)) {
+        list.push(text);
+    }
+    client.answered = true;
+    let deadline = client.now().after(limits::ANSWER_WITHIN);
+    client.send(list, deadline).await?;
+    Ok(ending.after(incoming))
+}
+
+/// Answers bytes that were not an HTTP request.
+pub async fn malformed<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    fault: &Fault,
+) -> After {
+    let text = body(Dialect::OpenAi, fault);
+    let mut out = bytes::BytesMut::with_capacity(512);
+    if let Ok(mut head) = HeadWriter::response(&mut out, status(fault)) {
+        let written = head
+            .header("content-type", "application/json")
+            .and_then(|()| head.header("x-trunkline-error-source", fault.source.as_str()))
+            .and_then(|()| head.header("connection", "close"))
+            .and_then(|()| head.length(text.len() as u64));
+        if written.is_ok() {
+            head.finish();
+        }
+    }
+    let mut list = client.list();
+    list.push(out.freeze());
+    list.push(Bytes::from(text));
+    let deadline = client.now().after(limits::ANSWER_WITHIN);
+    // Whether the answer arrives or not, the connection ends here.
+    let _ = client.send(list, deadline).await;
+    After::Close
+}
+
+/// The fault of a panic that was caught.
+#[must_use]
+pub fn bug(place: &str) -> Fault {
+    let message = format!("a bug in Trunkline ended this exchange (at {place}); please report it");
+    Fault::new(Stage::Relay, Source::Gateway, Kind::Bug, message)
+}

@@ -1,0 +1,228 @@
+//! What the client is told besides the body: the head of every answer, with Trunkline's own headers.
+
+use std::{borrow::Cow, fmt::Write};
+
+use bytes::{Bytes, BytesMut};
+
+use super::connection::{After, Incoming};
+use crate::{
+    base::{ids::RequestId, units::Instant},
+    wire::{
+        head::{Method, ResponseHead, Version},
+        render::{HeadWriter, RenderError},
+    },
+};
+
+/// How the body of an answer to the client ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// There is none; the length that one would have, if it is known.
+    NoBody(Option<u64>),
+    /// After so many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+    /// Where the connection closes: all that HTTP/1.0 has.
+    Close,
+}
+
+impl Ending {
+    /// The ending for a body whose length is known or not.
+    pub fn of(incoming: &Incoming, length: Option<u64>) -> Ending {
+        match (incoming.head.method, length, incoming.head.version) {
+            (Method::Head, length, _) => Ending::NoBody(length),
+            (_, Some(length), _) => Ending::Length(length),
+            (_, None, Version::Http11) => Ending::Chunked,
+            (_, None, Version::Http10) => Ending::Close,
+        }
+    }
+
+    /// What the connection can do after it.
+    pub fn after(self, incoming: &Incoming) -> After {
+        if incoming.head.keep_alive && self != Ending::Close { After::KeepAlive } else { After::Close }
+    }
+}
+
+/// What Trunkline says about an exchange in its answer's head.
+#[derive(Debug, Default)]
+pub struct Notes<'a> {
+    /// The request's id.
+    pub request_id: RequestId,
+    /// The trace id.
+    pub trace_id: Cow<'a, str>,
+    /// The provider that answered.
+    pub provider: Option<&'static str>,
+    /// Its place in the config.
+    pub option_index: Option<Cow<'a, str>>,
+    /// See [`crate::policy::attempt::Walk::retry_attempt_count`].
+    pub retry_count: i32,
+    /// Parameters dropped in translation, joined with commas.
+    pub dropped_params: String,
+    /// Who is to blame, if it is an error.
+    pub error_source: Option<&'static str>,
+    /// When what happened.
+    pub timing: Timing,
+}
+
+/// The points that `server-timing` is made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timing {
+    /// The request's first byte.
+    pub accepted: Instant,
+    /// The request was out to the upstream.
+    pub sent: Option<Instant>,
+    /// The answer's first byte was in.
+    pub first_byte: Option<Instant>,
+    /// The stream's first content event.
+    pub first_token: Option<Instant>,
+    /// Now.
+    pub now: Instant,
+}
+
+/// The head of an answer that comes from an upstream.
+pub fn passed_on(
+    incoming: &Incoming,
+    answer: &ResponseHead,
+    bytes: &[u8],
+    content_type: Option<&str>,
+    ending: Ending,
+    notes: &Notes<'_>,
+) -> Bytes {
+    let mut out = BytesMut::with_capacity(bytes.len() + 512);
+    let write = |out: &mut BytesMut| -> Result<(), RenderError> {
+        let mut head = HeadWriter::response(out, answer.status)?;
+        for (name, value) in answer.end_to_end(bytes) {
+            if !is_withheld(name, content_type.is_some()) {
+                head.header(name, value)?;
+            }
+        }
+        if let Some(content_type) = content_type {
+            head.header("content-type", content_type)?;
+        }
+        finish(head, incoming, ending, notes)
+    };
+    match write(&mut out) {
+        Ok(()) => out.freeze(),
+        // The parser let nothing through that cannot be written; if it ever does, no half head gets out.
+        Err(_) => local(incoming, 502, "text/plain", ending, notes, &[]),
+    }
+}
+
+/// The head of an answer that Trunkline gives itself.
+pub fn local(
+    incoming: &Incoming,
+    status: u16,
+    content_type: &str,
+    ending: Ending,
+    notes: &Notes<'_>,
+    extra: &[(&str, &str)],
+) -> Bytes {
+    let mut out = BytesMut::with_capacity(512);
+    let write = |out: &mut BytesMut| -> Result<(), RenderError> {
+        let mut head = HeadWriter::response(out, status)?;
+        head.header("content-type", content_type)?;
+        for (name, value) in extra {
+            head.header(name, value)?;
+        }
+        finish(head, incoming, ending, notes)
+    };
+    if write(&mut out).is_err() {
+        return Bytes::from_static(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n");
+    }
+    out.freeze()
+}
+
+fn finish(
+    mut head: HeadWriter<'_>,
+    incoming: &Incoming,
+    ending: Ending,
+    notes: &Notes<'_>,
+) -> Result<(), RenderError> {
+    note(&mut head, notes)?;
+    match ending {
+        Ending::NoBody(None) => {}
+        Ending::NoBody(Some(length)) | Ending::Length(length) => head.length(length)?,
+        Ending::Chunked => head.chunked()?,
+        Ending::Close => {}
+    }
+    match (ending.after(incoming), incoming.head.version) {
+        (After::Close, _) => head.header("connection", "close")?,
+        (After::KeepAlive, Version::Http10) => head.header("connection", "keep-alive")?,
+        (After::KeepAlive, Version::Http11) => {}
+    }
+    head.finish();
+    Ok(())
+}
+
+fn note(head: &mut HeadWriter<'_>, notes: &Notes<'_>) -> Result<(), RenderError> {
+    let mut text = Buffer::default();
+    head.header("x-trunkline-request-id", text.of(format_args!("{}", notes.request_id)))?;
+    head.header("x-portkey-trace-id", &*notes.trace_id)?;
+    if let Some(provider) = notes.provider {
+        head.header("x-portkey-provider", provider)?;
+        head.header("x-portkey-last-used-option-index", notes.option_index.as_deref().unwrap_or("config"))?;
+        head.header(
+            "x-portkey-retry-attempt-count",
+            text.of(format_args!("{}", notes.retry_count)),
+        )?;
+        head.header("x-portkey-cache-status", "DISABLED")?;
+    }
+    if !notes.dropped_params.is_empty() {
+        head.header("x-trunkline-dropped-params", &notes.dropped_params)?;
+    }
+    if let Some(source) = notes.error_source {
+        head.header("x-trunkline-error-source", source)?;
+    }
+    server_timing(head, &notes.timing, &mut text)
+}
+
+/// `gw`: what Trunkline took before the request was out; `upstream`: from then to the answer's first byte; `ttft`:
+/// from the request's first byte to the first token. Milliseconds.
+fn server_timing(
+    head: &mut HeadWriter<'_>,
+    timing: &Timing,
+    text: &mut Buffer,
+) -> Result<(), RenderError> {
+    let millis = |from: Instant, to: Instant| to.since(from).as_nanos() as f64 / 1e6;
+    let gateway = millis(timing.accepted, timing.sent.unwrap_or(timing.now));
+    let value = match (timing.sent, timing.first_byte, timing.first_token) {
+        (Some(sent), Some(first_byte), Some(token)) => text.of(format_args!(
+            "gw;dur={gateway:.3}, upstream;dur={:.3}, ttft;dur={:.3}",
+            millis(sent, first_byte),
+            millis(timing.accepted, token)
+        )),
+        (Some(sent), Some(first_byte), None) => text.of(format_args!(
+            "gw;dur={gateway:.3}, upstream;dur={:.3}",
+            millis(sent, first_byte)
+        )),
+        _ => text.of(format_args!("gw;dur={gateway:.3}")),
+    };
+    head.header("server-timing", value)
+}
+
+/// Upstream headers that are not passed on: those that Trunkline writes itself, and those that would let an upstream
+/// speak in its name.
+fn is_withheld(name: &[u8], has_content_type: bool) -> bool {
+    let starts = |prefix: &str| {
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+    };
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    starts("x-portkey-")
+        || starts("x-trunkline-")
+        || is("content-length")
+        || is("server-timing")
+        || (has_content_type && (is("content-type") || is("content-encoding")))
+}
+
+/// A small text, written without an allocation of its own each time.
+#[derive(Default)]
+struct Buffer(String);
+
+impl Buffer {
+    fn of(&mut self, text: std::fmt::Arguments<'_>) -> &str {
+        self.0.clear();
+        // Writing into a string cannot fail.
+        let _ = self.0.write_fmt(text);
+        &self.0
+    }
+}

@@ -1,0 +1,93 @@
+//! What choosing a target must ask of other layers: providers by name, inline configs, and which hosts a request may
+//! name.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Core;
+use crate::{
+    base::fault::{Fault, Kind, Source, Stage},
+    config::{
+        Config, Origin,
+        compile::{InlineError, Known, compile_inline},
+        hosts::{self, HostRefused},
+        policy::Policy,
+    },
+    io::net::Net,
+    policy::{request_headers::RequestOptions, target::Lookups},
+    provider::{self, Adapter},
+};
+
+type Compile<'c> = Box<dyn Fn(&str) -> Result<Policy, Fault> + 'c>;
+type CheckHost<'c> = Box<dyn Fn(&str) -> Result<Origin, Fault> + 'c>;
+
+/// The rules for what a request may name.
+pub struct TargetRules<'c> {
+    config: &'c Config,
+    listeners: &'c [SocketAddr],
+    provider: fn(&str) -> Option<&'static dyn Adapter>,
+    compile: Compile<'c>,
+    host: CheckHost<'c>,
+}
+
+impl<'c> TargetRules<'c> {
+    /// The rules of this core and epoch for a request with these headers.
+    pub fn new<N: Net>(
+        core: &'c Core<N>,
+        config: &'c Config,
+        options: &RequestOptions<'_>,
+    ) -> TargetRules<'c> {
+        let target_named = options.provider.is_some() || options.virtual_key.is_some();
+        TargetRules {
+            config,
+            listeners: &core.listeners,
+            provider: provider::by_name,
+            compile: Box::new(move |text| {
+                compile_inline(text, Known::from(config), target_named).map_err(invalid_config)
+            }),
+            host: Box::new(|url| {
+                hosts::check_custom_host(url, &config.custom_hosts, config.open_on_loopback())
+                    .map_err(|_| refused_name())
+            }),
+        }
+    }
+
+    /// For [`crate::policy::target::choose`].
+    pub fn lookups(&self) -> Lookups<'_> {
+        Lookups { provider: &self.provider, compile: &*self.compile, host: &*self.host }
+    }
+
+    /// Whether a request may make Trunkline connect to this address of `origin`.
+    pub fn check_address(&self, origin: &Origin, address: IpAddr) -> Result<(), Fault> {
+        let config = self.config;
+        let trusted =
+            hosts::is_trusted(&origin.host, &config.custom_hosts, config.open_on_loopback());
+        hosts::check_address(address, &config.custom_hosts, trusted).map_err(refused_address)?;
+        // Trunkline's own address beyond loopback is one that it listens on by name, or everywhere.
+        let to = SocketAddr::new(address, origin.port);
+        hosts::check_own_port(to, self.listeners, &[]).map_err(refused_address)
+    }
+}
+
+fn invalid_config(error: InlineError) -> Fault {
+    match error {
+        InlineError::Invalid { message, errors } => {
+            let fault = Fault::new(Stage::Plan, Source::Client, Kind::BadConfig, message);
+            Fault { details: errors, ..fault }
+        }
+        InlineError::CredentialRedirected { message } => {
+            Fault::new(Stage::Plan, Source::Client, Kind::CredentialRedirected, message)
+        }
+    }
+}
+
+/// Portkey's own words, without a reason: what a probe learns from it is only that it was refused.
+fn refused_name() -> Fault {
+    let message = hosts::INVALID_CUSTOM_HOST;
+    Fault::new(Stage::Plan, Source::Client, Kind::BadConfig, message).at("x-portkey-custom-host")
+}
+
+fn refused_address(refused: HostRefused) -> Fault {
+    let message = refused.to_string();
+    Fault::new(Stage::Connect, Source::Client, Kind::HostRefused, message)
+        .at("x-portkey-custom-host")
+}

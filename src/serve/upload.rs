@@ -1,0 +1,161 @@
+//! A body that is passed on as it comes: files and audio, too large to hold. It can be sent to one target only.
+
+use std::num::NonZeroUsize;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    body,
+    client::{Client, Interrupted},
+    connection::Incoming,
+    upstream::{self, AnswerOf, Attempt, Failed, Milestones, UpstreamOf},
+};
+use crate::{
+    base::{
+        fault::{Fault, Kind, Source, Stage},
+        limits,
+    },
+    io::{
+        buffer::WriteList,
+        net::{Net, Reader, Writer},
+        race::{First, race},
+    },
+    wire::{
+        body::{BodyReader, Pulled},
+        head::Framing,
+        render,
+    },
+};
+
+/// Connects, sends the head, passes the body on, reads the answer's head.
+pub async fn attempt<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    incoming: &Incoming,
+    attempt: &Attempt<'_>,
+    bytes_max: u64,
+    times: &mut Milestones,
+) -> Result<AnswerOf<N>, Failed> {
+    if let Framing::Length(length) = incoming.head.framing
+        && length > bytes_max
+    {
+        return Err(too_large(bytes_max).into());
+    }
+    // A fresh connection: one that turns out stale could not be replaced once the body is under way.
+    let mut upstream = upstream::open(client, attempt).await?;
+    times.connected = Some(client.now());
+    body::invite(client, incoming, attempt.total_by).await?;
+    let mut list = WriteList::new();
+    list.extend(attempt.request.iter().cloned());
+    write(client, attempt, &mut upstream, list).await?;
+    let complete = pass_body(client, incoming, attempt, &mut upstream, bytes_max).await?;
+    client.body_pending = !complete;
+    let answer = upstream::await_head(client, attempt, upstream, complete, times).await;
+    answer.map_err(|broken| broken.failed)
+}
+
+/// Passes the body on; `Ok(false)`: the upstream answered before it was complete.
+async fn pass_body<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    incoming: &Incoming,
+    attempt: &Attempt<'_>,
+    upstream: &mut UpstreamOf<N>,
+    bytes_max: u64,
+) -> Result<bool, Failed> {
+    let chunked = incoming.head.framing == Framing::Chunked;
+    let mut reader = BodyReader::new(incoming.head.framing);
+    let mut scratch = BytesMut::new();
+    let mut sent = 0_u64;
+    loop {
+        match reader.pull(client.inbound.buffer()).map_err(body::malformed)? {
+            Pulled::Data(piece) => {
+                sent += piece.len() as u64;
+                if sent > bytes_max {
+                    return Err(too_large(bytes_max).into());
+                }
+                let list = framed(piece, chunked, &mut scratch);
+                write(client, attempt, upstream, list).await?;
+            }
+            Pulled::Done => {
+                if chunked {
+                    let last = WriteList::of(Bytes::from_static(render::LAST_CHUNK));
+                    write(client, attempt, upstream, last).await?;
+                }
+                return Ok(true);
+            }
+            Pulled::NeedMore => {
+                let answered = {
+                    let more = body::more(client, attempt.total_by);
+                    match race(more, upstream.inbound.fill()).await {
+                        First::Left(more) => {
+                            more?;
+                            None
+                        }
+                        First::Right(filled) => Some(filled),
+                    }
+                };
+                match answered {
+                    None => {}
+                    // Early: an error, most likely. The rest of the body is not wanted any more.
+                    Some(Ok(1..)) => return Ok(false),
+                    Some(_) => return Err(closed_early().into()),
+                }
+            }
+        }
+    }
+}
+
+fn framed(piece: Bytes, chunked: bool, scratch: &mut BytesMut) -> WriteList {
+    let mut list = WriteList::new();
+    match NonZeroUsize::new(piece.len()) {
+        Some(length) if chunked => {
+            render::chunk_prefix(length, scratch);
+            list.push(scratch.split().freeze());
+            list.push(piece);
+            list.push(Bytes::from_static(render::CHUNK_END));
+        }
+        _ => list.push(piece),
+    }
+    list
+}
+
+/// Writes to the upstream. The client is not watched meanwhile: its body is what is being read.
+async fn write<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    attempt: &Attempt<'_>,
+    upstream: &mut UpstreamOf<N>,
+    list: WriteList,
+) -> Result<(), Failed> {
+    let idle_by = client.now().after(limits::UPLOAD_WRITE_WITHIN);
+    let net = client.core.net.clone();
+    let deadline = idle_by.min(attempt.total_by);
+    match client.timer.within(&net, deadline, upstream.writer.write(list)).await {
+        Ok((Ok(()), _)) => Ok(()),
+        Ok((Err(error), _)) => {
+            let message = format!("the upload could not be passed on: {error}");
+            Err(Fault::new(Stage::Send, Source::Network, Kind::Unreachable, message).into())
+        }
+        Err(_) => {
+            let message = "the upstream took no bytes of the upload until the deadline";
+            Err(Fault::new(Stage::Send, Source::Network, Kind::Timeout, message).into())
+        }
+    }
+}
+
+impl From<Interrupted> for Failed {
+    fn from(interrupted: Interrupted) -> Failed {
+        match interrupted {
+            Interrupted::ClientGone => Failed::ClientGone,
+            Interrupted::Deadline => Failed::Fault(upstream::total_timeout(Stage::Send)),
+        }
+    }
+}
+
+fn closed_early() -> Fault {
+    let message = "the upstream closed before the upload was complete";
+    Fault::new(Stage::Send, Source::Upstream, Kind::Truncated, message)
+}
+
+fn too_large(bytes_max: u64) -> Fault {
+    let message = format!("the upload is larger than limits.upload ({bytes_max} bytes)");
+    Fault::new(Stage::Body, Source::Client, Kind::BodyTooLarge, message)
+}

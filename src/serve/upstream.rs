@@ -1,0 +1,407 @@
+//! One request to an upstream: take or open a connection, send, read the answer's head. An answer may come before the
+//! request is out; a pooled connection that dies without a byte of answer is replaced once.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use bytes::{Bytes, BytesMut};
+
+use super::client::{Client, Interrupted};
+use crate::{
+    base::{
+        fault::{Fault, Kind, Source, Stage},
+        limits,
+        units::Instant,
+    },
+    io::{
+        buffer::WriteList,
+        inbound::Inbound,
+        net::{Net, Reader, Writer},
+        pool::{Route, Upstream},
+        tls::{self, MaybeTlsReader, MaybeTlsWriter},
+    },
+    wire::{
+        body::BodyReader,
+        head::{Method, Progress, ResponseHead, parse_response},
+    },
+};
+
+/// Checks a resolved address of a host that a request named.
+pub type AddressRule<'a> = &'a dyn Fn(IpAddr) -> Result<(), Fault>;
+
+/// Where and how an attempt goes.
+pub struct Attempt<'a> {
+    /// Where to.
+    pub route: Route,
+    /// The rule that every address must pass.
+    pub allowed: AddressRule<'a>,
+    /// TLS, if the route has it.
+    pub tls: Option<Arc<tls::ClientConfig>>,
+    /// The request's method, which decides whether its answer has a body.
+    pub method: Method,
+    /// Head and body, in order; cheap to clone.
+    pub request: &'a [Bytes],
+    /// Resolve, connect and shake hands until then.
+    pub connect_by: Instant,
+    /// A bound on the time to the answer's head that the request or config sets: its end, and its length.
+    pub request_timeout: Option<(Instant, std::time::Duration)>,
+    /// How long after the request is out the answer's head may take.
+    pub first_byte_within: std::time::Duration,
+    /// The end of the whole exchange.
+    pub total_by: Instant,
+}
+
+/// An answer whose head has arrived.
+pub struct Answer<R, W> {
+    /// The connection.
+    pub upstream: Upstream<R, W>,
+    /// The head.
+    pub head: ResponseHead,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Where in the body we are.
+    pub body: BodyReader,
+    /// Whether the request went out whole; if not, the connection cannot be used again.
+    pub request_complete: bool,
+}
+
+/// When what happened, for the record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Milestones {
+    /// A connection was there.
+    pub connected: Option<Instant>,
+    /// The request was out.
+    pub sent: Option<Instant>,
+    /// The answer's first byte was in.
+    pub first_byte: Option<Instant>,
+}
+
+/// Why no answer came.
+#[derive(Debug)]
+pub enum Failed {
+    /// The client went away; nothing is left to do.
+    ClientGone,
+    /// `request_timeout` ran out.
+    RequestTimeout(Fault),
+    /// A fault of the attempt.
+    Fault(Fault),
+}
+
+impl Attempt<'_> {
+    /// The earlier of `deadline` and what bounds this attempt as a whole.
+    fn by(&self, deadline: Instant) -> Instant {
+        let requested = self.request_timeout.map_or(deadline, |(until, _)| until);
+        deadline.min(requested).min(self.total_by)
+    }
+
+    /// Which deadline ran out at `deadline`: one of the whole attempt, else the one of the stage.
+    fn ran_out(&self, deadline: Instant, stage: Stage, of_stage: Fault) -> Failed {
+        match self.request_timeout {
+            Some((until, wait)) if until <= deadline => {
+                let millis = wait.as_millis();
+                let message =
+                    format!("Request exceeded the timeout sent in the request: {millis}ms");
+                let fault = Fault::new(stage, Source::Network, Kind::Timeout, message);
+                Failed::RequestTimeout(fault)
+            }
+            _ if self.total_by <= deadline => Failed::Fault(total_timeout(stage)),
+            _ => Failed::Fault(of_stage),
+        }
+    }
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Failed {
+        Failed::Fault(fault)
+    }
+}
+
+/// An answer over the halves of one kind of machine.
+pub type AnswerOf<N> = Answer<<N as Net>::Reader, <N as Net>::Writer>;
+/// A connection over the halves of one kind of machine.
+pub type UpstreamOf<N> = Upstream<<N as Net>::Reader, <N as Net>::Writer>;
+
+/// Makes one attempt.
+pub async fn attempt<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    attempt: &Attempt<'_>,
+    times: &mut Milestones,
+) -> Result<AnswerOf<N>, Failed> {
+    let now = client.now();
+    let pooled = client.core.pool.borrow_mut().take(&attempt.route, now);
+    if let Some(upstream) = pooled {
+        client.core.counters.upstream_reused.add(1);
+        times.connected = Some(now);
+        match converse(client, attempt, upstream, times).await {
+            // The peer had closed it while it idled: the request was not served, so it is sent again.
+            Err(Broken { failed: Failed::Fault(_), stale: true }) => {}
+            other => return other.map_err(|broken| broken.failed),
+        }
+    }
+    let upstream = open(client, attempt).await?;
+    client.core.counters.upstream_connections.add(1);
+    times.connected = Some(client.now());
+    converse(client, attempt, upstream, times).await.map_err(|broken| broken.failed)
+}
+
+/// Opens a connection to the first address that takes one.
+pub async fn open<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    attempt: &Attempt<'_>,
+) -> Result<UpstreamOf<N>, Failed> {
+    let net = client.core.net.clone();
+    let deadline = attempt.by(attempt.connect_by);
+    let opening = async {
+        let addresses = net
+            .resolve(&attempt.route.host, attempt.route.port)
+            .await
+            .map_err(|error| unreachable(attempt, &format!("its name has no address: {error}")))?;
+        connect_any(&net, attempt, &addresses).await
+    };
+    let (reader, writer) = match client.unless_gone(deadline, opening).await {
+        Ok(opened) => opened?,
+        Err(Interrupted::ClientGone) => return Err(Failed::ClientGone),
+        Err(Interrupted::Deadline) => {
+            return Err(attempt.ran_out(deadline, Stage::Connect, connect_timeout(attempt)));
+        }
+    };
+    Ok(Upstream { inbound: Inbound::new(reader, client.core.pages.clone()), writer })
+}
+
+type Halves<N> =
+    (MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>);
+
+async fn connect_any<N: Net>(
+    net: &N,
+    attempt: &Attempt<'_>,
+    addresses: &[SocketAddr],
+) -> Result<Halves<N>, Fault> {
+    let mut last = unreachable(attempt, "its name has no address");
+    for address in addresses {
+        // Checked at each connect and connected to as checked: a name that changes its mind gains nothing.
+        (attempt.allowed)(address.ip())?;
+        match connect_one(net, attempt, *address).await {
+            Ok(halves) => return Ok(halves),
+            Err(error) => last = unreachable(attempt, &error.to_string()),
+        }
+    }
+    Err(last)
+}
+
+async fn connect_one<N: Net>(
+    net: &N,
+    attempt: &Attempt<'_>,
+    address: SocketAddr,
+) -> io::Result<Halves<N>> {
+    let (reader, writer) = net.connect(address).await?;
+    match &attempt.tls {
+        Some(config) => {
+            tls::connect(Arc::clone(config), &attempt.route.host, reader, writer).await
+        }
+        None => Ok((MaybeTlsReader::Plain(reader), MaybeTlsWriter::Plain(writer))),
+    }
+}
+
+/// A conversation that brought no answer.
+pub struct Broken {
+    /// Why.
+    pub failed: Failed,
+    /// No byte came back: on a pooled connection, a sign that the peer had closed it.
+    stale: bool,
+}
+
+/// Sends the request and reads the answer's head.
+async fn converse<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    attempt: &Attempt<'_>,
+    mut upstream: UpstreamOf<N>,
+    times: &mut Milestones,
+) -> Result<AnswerOf<N>, Broken> {
+    match send(client, attempt, &mut upstream).await {
+        Ok(complete) => await_head(client, attempt, upstream, complete, times).await,
+        Err(failed) => Err(Broken { failed, stale: true }),
+    }
+}
+
+/// Reads the answer's head, past any 1xx.
+pub async fn await_head<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    attempt: &Attempt<'_>,
+    mut upstream: UpstreamOf<N>,
+    request_complete: bool,
+    times: &mut Milestones,
+) -> Result<AnswerOf<N>, Broken> {
+    let sent_at = client.now();
+    times.sent = Some(sent_at);
+    let deadline = attempt.by(sent_at.after(attempt.first_byte_within));
+    let mut heads = Heads::default();
+    loop {
+        if !upstream.inbound.is_reading() && !upstream.inbound.buffer().is_empty() {
+            times.first_byte.get_or_insert_with(|| client.now());
+            let found = heads.next(upstream.inbound.buffer(), attempt.method);
+            let broke = |why: &str| Broken {
+                failed: protocol(attempt, why).into(),
+                stale: false,
+            };
+            if let Some((head, bytes)) = found.map_err(broke)? {
+                let body = BodyReader::new(head.framing);
+                return Ok(Answer { upstream, head, bytes, body, request_complete });
+            }
+        }
+        let stale = times.first_byte.is_none();
+        let filled = client.unless_gone(deadline, upstream.inbound.fill()).await;
+        let failed = match filled {
+            Ok(Ok(1..)) => continue,
+            Ok(ended) => ended_early(attempt, ended).into(),
+            Err(Interrupted::ClientGone) => Failed::ClientGone,
+            Err(Interrupted::Deadline) => {
+                let fault = first_byte_timeout(attempt);
+                let failed = attempt.ran_out(deadline, Stage::FirstByte, fault);
+                return Err(Broken { failed, stale: false });
+            }
+        };
+        return Err(Broken { failed, stale });
+    }
+}
+
+/// Takes heads off a buffer until the real one.
+#[derive(Default)]
+struct Heads {
+    progress: Progress,
+    interim: usize,
+}
+
+impl Heads {
+    fn next(
+        &mut self,
+        buffer: &mut BytesMut,
+        method: Method,
+    ) -> Result<Option<(ResponseHead, Bytes)>, &'static str> {
+        loop {
+            let parsed = parse_response(buffer, &mut self.progress, method);
+            let Some(head) = parsed.map_err(|error| error.message())? else { return Ok(None) };
+            let bytes = buffer.split_to(head.len).freeze();
+            if !head.is_interim() {
+                return Ok(Some((head, bytes)));
+            }
+            self.progress = Progress::default();
+            self.interim += 1;
+            if self.interim > limits::INTERIM_RESPONSES_MAX {
+                return Err("it sent 1xx answers without end");
+            }
+        }
+    }
+}
+
+/// Writes the request. `Ok(false)`: the upstream answered before all of it was out.
+async fn send<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    attempt: &Attempt<'_>,
+    upstream: &mut UpstreamOf<N>,
+) -> Result<bool, Failed> {
+    let mut list = WriteList::new();
+    list.extend(attempt.request.iter().cloned());
+    let Upstream { inbound, writer } = upstream;
+    let writing = async {
+        let mut write = pin!(writer.write(list));
+        // The read is posted with the write, in one submission; what it brings early is an answer all the same.
+        poll_fn(|cx| {
+            if let Poll::Ready((result, _)) = write.as_mut().poll(cx) {
+                return Poll::Ready(result.map(|()| true));
+            }
+            match inbound.poll_fill(cx) {
+                Poll::Ready(Ok(1..)) => Poll::Ready(Ok(false)),
+                // An upstream that closes or breaks fails the write too, which says more.
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    };
+    let deadline = attempt.by(attempt.total_by);
+    match client.unless_gone(deadline, writing).await {
+        Ok(Ok(complete)) => Ok(complete),
+        Ok(Err(error)) => {
+            let message = format!("the request could not be sent: {error}");
+            Err(unreachable(attempt, &message).into())
+        }
+        Err(Interrupted::ClientGone) => Err(Failed::ClientGone),
+        Err(Interrupted::Deadline) => {
+            Err(attempt.ran_out(deadline, Stage::Send, total_timeout(Stage::Send)))
+        }
+    }
+}
+
+impl<R, W> Answer<R, W> {
+    /// Looks a header up by its lower-case name.
+    pub fn lookup<'a>(&'a self) -> impl Fn(&str) -> Option<&'a str> {
+        move |name| {
+            let mut headers = self.head.headers(&self.bytes);
+            let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
+            found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+        }
+    }
+
+    /// Whether the connection is fit for another request: everything was sent and read, and both sides agree.
+    pub fn is_reusable(&self) -> bool {
+        self.request_complete && self.head.keep_alive && self.body.is_done()
+    }
+}
+
+/// Gives the connection back to the pool if it is fit for another request; else closes it.
+pub fn recycle<N: Net>(core: &super::Core<N>, route: &Route, answer: AnswerOf<N>) {
+    if answer.is_reusable() && !core.draining.get() {
+        core.pool.borrow_mut().give(route, answer.upstream, core.net.now());
+    }
+}
+
+/// The address rule of hosts that the operator declared.
+pub fn any_address(_: IpAddr) -> Result<(), Fault> {
+    Ok(())
+}
+
+/// The key of the pool, for a private root file.
+pub fn route_to(origin: &crate::config::Origin, ca: Option<PathBuf>, guarded: bool) -> Route {
+    Route { tls: origin.tls, host: origin.host.clone(), port: origin.port, ca, guarded }
+}
+
+fn unreachable(attempt: &Attempt<'_>, why: &str) -> Fault {
+    let Route { host, port, .. } = &attempt.route;
+    let message = format!("upstream {host}:{port} could not be reached: {why}");
+    Fault::new(Stage::Connect, Source::Network, Kind::Unreachable, message)
+}
+
+fn ended_early(attempt: &Attempt<'_>, ended: io::Result<usize>) -> Fault {
+    let why = ended.map_or_else(|error| error.to_string(), |_| "it closed".into());
+    unreachable(attempt, &format!("the connection ended before an answer came: {why}"))
+}
+
+fn protocol(attempt: &Attempt<'_>, why: &str) -> Fault {
+    let Route { host, port, .. } = &attempt.route;
+    let message = format!("upstream {host}:{port} broke HTTP: {why}");
+    Fault::new(Stage::FirstByte, Source::Upstream, Kind::Protocol, message)
+}
+
+fn connect_timeout(attempt: &Attempt<'_>) -> Fault {
+    let Route { host, port, .. } = &attempt.route;
+    let message = format!("upstream {host}:{port} took no connection within timeouts.connect");
+    Fault::new(Stage::Connect, Source::Network, Kind::ConnectTimeout, message)
+}
+
+fn first_byte_timeout(attempt: &Attempt<'_>) -> Fault {
+    let Route { host, port, .. } = &attempt.route;
+    let millis = attempt.first_byte_within.as_millis();
+    let message = format!("upstream {host}:{port} sent no answer within {millis} ms");
+    Fault::new(Stage::FirstByte, Source::Network, Kind::Timeout, message)
+}
+
+/// The whole exchange took too long.
+pub fn total_timeout(stage: Stage) -> Fault {
+    Fault::new(stage, Source::Gateway, Kind::Timeout, "the exchange took longer than timeouts.total")
+}

@@ -1,0 +1,19 @@
+//! JSON without a tree: the top-level members of a body as spans, edits as slices around them, values captured from
+//! an answer that passes by in pieces, and the few helpers that read and write single values.
+//!
+//! Own code, because it is measured: a general parser costs three to ten times as much on a body of 10 KB, and
+//! writing a parsed body again costs thirty times as much, and would not keep the caller's bytes.
+
+mod block;
+mod error;
+mod scan;
+mod splice;
+mod tap;
+mod text;
+mod walk;
+
+pub use error::{JsonError, JsonErrorKind};
+pub use scan::{Fields, Member, scan};
+pub use splice::{Edit, Spliced, splice};
+pub use tap::Tap;
+pub use text::{as_bool, as_str, as_u64, is_null, write_string};

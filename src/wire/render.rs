@@ -1,0 +1,256 @@
+//! Writes heads and chunk framing. Nothing that could end a line early gets out, and only this file writes framing
+//! headers, once a head: what leaves here has one meaning.
+
+use std::{fmt, num::NonZeroUsize};
+
+use bytes::{BufMut, BytesMut};
+
+use super::fields::{is_token_byte, is_value_byte};
+
+/// Ends a chunk's data.
+pub const CHUNK_END: &[u8] = b"\r\n";
+/// Ends a chunked body: the last chunk, without trailers.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// Tells a client that waits to go on and send the body.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Begins a chunk of that many bytes: its data and [`CHUNK_END`] must follow. There is no chunk of no bytes: that
+/// would be the end of the body.
+pub fn chunk_prefix(len: NonZeroUsize, out: &mut BytesMut) {
+    let digits = (usize::BITS - len.leading_zeros()).div_ceil(4);
+    for place in (0..digits).rev() {
+        let digit = len.get() >> (place * 4) & 0xf;
+        out.put_u8(b"0123456789abcdef"[digit]);
+    }
+    out.put_slice(b"\r\n");
+}
+
+/// Appends one head to a buffer. Unless it is finished, dropping it takes back what it wrote: no half head gets out.
+#[derive(Debug)]
+pub struct HeadWriter<'a> {
+    out: &'a mut BytesMut,
+    start: usize,
+    is_framed: bool,
+    is_finished: bool,
+}
+
+impl<'a> HeadWriter<'a> {
+    /// Begins a request. The target is given in parts that are written one after the other.
+    pub fn request(
+        out: &'a mut BytesMut,
+        method: impl AsRef<[u8]>,
+        target: &[&[u8]],
+    ) -> Result<HeadWriter<'a>, RenderError> {
+        let method = method.as_ref();
+        if !is_token(method) {
+            return Err(RenderError::BadMethod);
+        }
+        let is_path = target.iter().find_map(|part| part.first()) == Some(&b'/');
+        let is_clean = target.iter().all(|part| part.iter().all(u8::is_ascii_graphic));
+        if !is_path || !is_clean {
+            return Err(RenderError::BadTarget);
+        }
+        let writer = HeadWriter::begin(out);
+        writer.out.put_slice(method);
+        writer.out.put_u8(b' ');
+        target.iter().for_each(|part| writer.out.put_slice(part));
+        writer.out.put_slice(b" HTTP/1.1\r\n");
+        Ok(writer)
+    }
+
+    /// Begins an answer. The reason phrase is the registered one, or none.
+    pub fn response(out: &'a mut BytesMut, status: u16) -> Result<HeadWriter<'a>, RenderError> {
+        if !(100..=999).contains(&status) {
+            return Err(RenderError::BadStatus);
+        }
+        let writer = HeadWriter::begin(out);
+        writer.out.put_slice(b"HTTP/1.1 ");
+        writer.out.put_slice(itoa::Buffer::new().format(status).as_bytes());
+        writer.out.put_u8(b' ');
+        writer.out.put_slice(reason(status).as_bytes());
+        writer.out.put_slice(b"\r\n");
+        Ok(writer)
+    }
+
+    /// Adds a header. Refuses what would break the head, and the framing headers, which [`HeadWriter::length`] and
+    /// [`HeadWriter::chunked`] write.
+    pub fn header(
+        &mut self,
+        name: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<(), RenderError> {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        if !is_token(name) {
+            return Err(RenderError::BadName);
+        }
+        if !is_value(value) {
+            return Err(RenderError::BadValue);
+        }
+        if is_framing(name) {
+            return Err(RenderError::Framing);
+        }
+        self.line(name, value);
+        Ok(())
+    }
+
+    /// Says that the body has that many bytes.
+    pub fn length(&mut self, bytes: u64) -> Result<(), RenderError> {
+        self.frame()?;
+        self.line(b"content-length", itoa::Buffer::new().format(bytes).as_bytes());
+        Ok(())
+    }
+
+    /// Says that the body comes in chunks.
+    pub fn chunked(&mut self) -> Result<(), RenderError> {
+        self.frame()?;
+        self.line(b"transfer-encoding", b"chunked");
+        Ok(())
+    }
+
+    /// Ends the head.
+    pub fn finish(mut self) {
+        self.out.put_slice(b"\r\n");
+        self.is_finished = true;
+    }
+
+    fn begin(out: &'a mut BytesMut) -> HeadWriter<'a> {
+        let start = out.len();
+        HeadWriter { out, start, is_framed: false, is_finished: false }
+    }
+
+    fn frame(&mut self) -> Result<(), RenderError> {
+        if std::mem::replace(&mut self.is_framed, true) {
+            return Err(RenderError::Framing);
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, name: &[u8], value: &[u8]) {
+        self.out.reserve(name.len() + value.len() + 4);
+        self.out.put_slice(name);
+        self.out.put_slice(b": ");
+        self.out.put_slice(value);
+        self.out.put_slice(b"\r\n");
+    }
+}
+
+impl Drop for HeadWriter<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.out.truncate(self.start);
+        }
+    }
+}
+
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte))
+}
+
+/// Looks at every byte, without stopping at a bad one: that way it runs many bytes at a time.
+fn is_value(text: &[u8]) -> bool {
+    text.iter().fold(true, |clean, &byte| clean & is_value_byte(byte))
+}
+
+fn is_framing(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
+}
+
+/// Why a head could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RenderError {
+    /// The method is not a token.
+    BadMethod,
+    /// The target is not a path of visible ASCII.
+    BadTarget,
+    /// The status has not three digits.
+    BadStatus,
+    /// The header name is not a token.
+    BadName,
+    /// The header value holds a line end, a NUL or another control byte.
+    BadValue,
+    /// A framing header was given as a plain one, or a second one.
+    Framing,
+}
+
+impl RenderError {
+    /// What could not be written.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            RenderError::BadMethod => "The method is not an HTTP token.",
+            RenderError::BadTarget => "The target is not a path of visible ASCII characters.",
+            RenderError::BadStatus => "The status has not three digits.",
+            RenderError::BadName => "A header name holds a character that is not allowed there.",
+            RenderError::BadValue => "A header value holds a line end or control character.",
+            RenderError::Framing => "The length of the body is said twice.",
+        }
+    }
+}
+
+impl fmt::Display for RenderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl std::error::Error for RenderError {}
+
+/// The registered reason phrase; empty for a status that has none, which RFC 9112 section 4 allows.
+#[must_use]
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        103 => "Early Hints",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        423 => "Locked",
+        424 => "Failed Dependency",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
+        511 => "Network Authentication Required",
+        _ => "",
+    }
+}

@@ -1,0 +1,10 @@
+//! The routing policy: plans and walks against a reference model, and every rule of who is calling and which target.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod headers;
+mod keys;
+mod make;
+mod retries;
+mod targets;
+mod walks;
