@@ -203,9 +203,10 @@ fn listener(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 /// `limits.connections`, or what the descriptor limit leaves after upstream connections and files.
 fn connections_max(config: &Config, workers: usize) -> usize {
     let descriptors = worker::raise_descriptor_limit();
-    let all = config.limits.connections.unwrap_or_else(|| {
-        descriptors.saturating_sub(limits::DESCRIPTORS_KEPT) / 2
-    });
+    let all = config
+        .limits
+        .connections
+        .unwrap_or_else(|| descriptors.saturating_sub(limits::DESCRIPTORS_KEPT) / 2);
     (all / workers).max(1)
 }
 

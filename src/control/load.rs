@@ -92,19 +92,16 @@ impl Overrides {
             config.listen = listen;
         }
         if let Some(admin) = self.admin {
-            config.admin = admin.map(|listen| config::Admin {
-                listen,
-                ..config.admin.clone().unwrap_or_default()
-            });
+            config.admin = admin
+                .map(|listen| config::Admin { listen, ..config.admin.clone().unwrap_or_default() });
         }
         if let Some(count) = self.workers {
             config.workers = Workers::Count(count);
         }
         if let Some(dir) = &self.log {
-            config.log = dir.as_ref().map(|dir| Log {
-                dir: dir.clone(),
-                ..config.log.clone().unwrap_or_default()
-            });
+            config.log = dir
+                .as_ref()
+                .map(|dir| Log { dir: dir.clone(), ..config.log.clone().unwrap_or_default() });
         }
     }
 }

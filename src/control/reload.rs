@@ -10,7 +10,10 @@ use std::{
 use super::load::{self, Origin, Overrides};
 use crate::{
     config::Config,
-    io::{clock::Clock, hub::{Epoch, Hub}},
+    io::{
+        clock::Clock,
+        hub::{Epoch, Hub},
+    },
 };
 
 /// How often the watched files are looked at.
@@ -117,7 +120,8 @@ impl Reloader {
             return Ok(None);
         }
         let config = load::configuration(&self.origin, &self.overrides)?;
-        let certificates = config.tls.is_some() || config.virtual_keys.iter().any(|key| key.ca.is_some());
+        let certificates =
+            config.tls.is_some() || config.virtual_keys.iter().any(|key| key.ca.is_some());
         // Certificates live in files of their own: those may have changed where the configuration has not.
         if config.digest == old.config.digest && !certificates {
             return Ok(None);

@@ -126,8 +126,7 @@ impl<'e> Entry<'e> {
             self.attempts.iter().map(Attempt::borrowed).collect();
         let metadata: SmallVec<[(&str, &str); 4]> =
             self.metadata.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let dropped: SmallVec<[&str; 4]> =
-            self.dropped_params.iter().map(|name| &**name).collect();
+        let dropped: SmallVec<[&str; 4]> = self.dropped_params.iter().map(|name| &**name).collect();
         let last = self.attempts.last();
         use_it(&RecordRef {
             core,

@@ -61,7 +61,10 @@ impl Ended {
     }
 
     fn early() -> Ended {
-        Ended::broken(Kind::Truncated, "the upstream ended its stream before it was complete".into())
+        Ended::broken(
+            Kind::Truncated,
+            "the upstream ended its stream before it was complete".into(),
+        )
     }
 }
 
@@ -284,7 +287,8 @@ impl Digest for Translated {
             out.push(Bytes::from(written));
         }
         if scanned.is_err() {
-            let message = format!("an event of the upstream is over {} bytes", limits::EVENT_BYTES_MAX);
+            let message =
+                format!("an event of the upstream is over {} bytes", limits::EVENT_BYTES_MAX);
             return Err(Ended::broken(Kind::Protocol, message));
         }
         ended.map_or(Ok(()), Err)
@@ -316,7 +320,11 @@ impl Digest for Translated {
 }
 
 /// Joins the pieces of a chunk with its framing, or leaves them bare.
-pub fn frame_chunk(pieces: &mut Pieces, scratch: &mut BytesMut, out: &mut crate::io::buffer::WriteList) {
+pub fn frame_chunk(
+    pieces: &mut Pieces,
+    scratch: &mut BytesMut,
+    out: &mut crate::io::buffer::WriteList,
+) {
     let length = pieces.iter().map(Bytes::len).sum();
     let Some(length) = std::num::NonZeroUsize::new(length) else { return };
     crate::wire::render::chunk_prefix(length, scratch);

@@ -28,8 +28,11 @@ pub async fn alive<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
     incoming: &Incoming,
 ) -> After {
-    let text =
-        concat!(r#"{"name":"trunkline","version":""#, env!("CARGO_PKG_VERSION"), r#"","status":"ok"}"#);
+    let text = concat!(
+        r#"{"name":"trunkline","version":""#,
+        env!("CARGO_PKG_VERSION"),
+        r#"","status":"ok"}"#
+    );
     health(client, incoming, 200, text).await
 }
 
@@ -119,10 +122,7 @@ pub async fn models<N: Net, R: Reader, W: Writer>(
     rescue::local(client, incoming, 200, "application/json", text, notes, &[]).await
 }
 
-fn known_models<'c>(
-    config: &'c Config,
-    api_key: Option<&ApiKey>,
-) -> BTreeSet<(String, &'c str)> {
+fn known_models<'c>(config: &'c Config, api_key: Option<&ApiKey>) -> BTreeSet<(String, &'c str)> {
     let allow = api_key.map(|key| &key.allow);
     let mut known = BTreeSet::new();
     for (at, key) in config.virtual_keys.iter().enumerate() {

@@ -10,6 +10,7 @@ pub mod exchange;
 pub mod guard;
 pub mod local;
 pub mod outgoing;
+pub mod passing;
 pub mod question;
 pub mod relay;
 pub mod rescue;

@@ -175,8 +175,7 @@ pub async fn open<N: Net, R: Reader, W: Writer>(
     Ok(Upstream { inbound: Inbound::new(reader, client.core.pages.clone()), writer })
 }
 
-type Halves<N> =
-    (MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>);
+type Halves<N> = (MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>);
 
 async fn connect_any<N: Net>(
     net: &N,
@@ -202,9 +201,7 @@ async fn connect_one<N: Net>(
 ) -> io::Result<Halves<N>> {
     let (reader, writer) = net.connect(address).await?;
     match &attempt.tls {
-        Some(config) => {
-            tls::connect(Arc::clone(config), &attempt.route.host, reader, writer).await
-        }
+        Some(config) => tls::connect(Arc::clone(config), &attempt.route.host, reader, writer).await,
         None => Ok((MaybeTlsReader::Plain(reader), MaybeTlsWriter::Plain(writer))),
     }
 }
@@ -246,10 +243,7 @@ pub async fn await_head<N: Net, R: Reader, W: Writer>(
         if !upstream.inbound.is_reading() && !upstream.inbound.buffer().is_empty() {
             times.first_byte.get_or_insert_with(|| client.now());
             let found = heads.next(upstream.inbound.buffer(), attempt.method);
-            let broke = |why: &str| Broken {
-                failed: protocol(attempt, why).into(),
-                stale: false,
-            };
+            let broke = |why: &str| Broken { failed: protocol(attempt, why).into(), stale: false };
             if let Some((head, bytes)) = found.map_err(broke)? {
                 let body = BodyReader::new(head.framing);
                 return Ok(Answer { upstream, head, bytes, body, request_complete });
@@ -403,5 +397,10 @@ fn first_byte_timeout(attempt: &Attempt<'_>) -> Fault {
 
 /// The whole exchange took too long.
 pub fn total_timeout(stage: Stage) -> Fault {
-    Fault::new(stage, Source::Gateway, Kind::Timeout, "the exchange took longer than timeouts.total")
+    Fault::new(
+        stage,
+        Source::Gateway,
+        Kind::Timeout,
+        "the exchange took longer than timeouts.total",
+    )
 }
