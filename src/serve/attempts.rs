@@ -5,7 +5,6 @@ use std::{borrow::Cow, time::Duration};
 use super::{
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
-    digest::Digest,
     outgoing::{Outgoing, Sources},
     question::Question,
     respond::Notes,
@@ -318,7 +317,10 @@ impl Attempts<'_> {
         if let Some(attempt) = entry.attempt() {
             attempt.ended = at;
             attempt.left = left_word(&fault);
-            attempt.detail = Cow::Owned(fault.message.clone().into_owned());
+            attempt.detail = Cow::Owned(match &fault.told {
+                Some(told) => format!("{}: {}", told.kind, fault.message),
+                None => fault.message.clone().into_owned(),
+            });
         }
         End::Left { outcome, kept: Kept::Fault(fault) }
     }
