@@ -319,7 +319,10 @@ impl Attempts<'_> {
         if let Some(attempt) = entry.attempt() {
             attempt.ended = at;
             attempt.left = left_word(&fault);
-            attempt.detail = Cow::Owned(fault.message.clone().into_owned());
+            attempt.detail = Cow::Owned(match &fault.told {
+                Some(told) => format!("{}: {}", told.kind, fault.message),
+                None => fault.message.clone().into_owned(),
+            });
         }
         End::Left { outcome, kept: Kept::Fault(fault) }
     }
