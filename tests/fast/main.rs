@@ -1,1 +1,3 @@
-fn main() {}
+//! Tests without sockets: all of them together take seconds.
+
+mod log;
