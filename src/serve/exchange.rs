@@ -1,4 +1,4 @@
-//! One request, from its head to its record. [`exchange`] is the arrow: each of its lines is a step.
+//! One request, from its head to its record. `exchange` is the arrow: each of its lines is a step.
 
 use std::{borrow::Cow, rc::Rc};
 
