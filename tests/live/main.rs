@@ -1,1 +1,3 @@
-fn main() {}
+//! Tests with real processes and files.
+
+mod log;
