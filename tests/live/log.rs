@@ -1,5 +1,7 @@
 //! The request log against real processes: kill -9 in the middle of writes, a reader that hangs up, exit codes.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test that calls them")]
+
 use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
