@@ -237,8 +237,9 @@ fn texts_of_attempt<'a>(attempt: &AttemptRef<'a>) -> [&'a str; 6] {
     ]
 }
 
-/// Writes into bytes that are there already. Appending to the `Vec` costs twice as much: its length goes through
-/// memory with every piece, this position stays in a register, as long as all is inlined (121 against 246 ns a record).
+/// Writes into bytes that are there already. When pieces are appended to a `Vec`, its length goes through memory with
+/// each of them; this position stays in a register as long as all is inlined. Together with numbers that are one store
+/// and short copies without a call, that took a record of 385 bytes from 340 ns to 121 (`cargo bench --bench log`).
 struct Cursor<'a> {
     bytes: &'a mut [u8],
     at: usize,
