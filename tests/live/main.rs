@@ -9,3 +9,4 @@
 mod harness;
 
 mod chat;
+mod log;
