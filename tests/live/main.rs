@@ -9,3 +9,5 @@
 mod harness;
 
 mod chat;
+mod gone;
+mod streams;
