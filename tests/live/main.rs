@@ -10,4 +10,5 @@ mod harness;
 
 mod chat;
 mod gone;
+mod log;
 mod streams;
