@@ -7,11 +7,15 @@ use super::{
     upstream::{Attempt, Failed, UpstreamOf, unreachable},
 };
 use crate::{
-    base::fault::{Fault, Kind, Source, Stage},
+    base::{
+        fault::{Fault, Kind, Source, Stage},
+        units::Instant,
+    },
     io::{
         inbound::Inbound,
         net::{Net, Reader, Writer},
         pool::{Route, Upstream},
+        race::{First, race},
         tls::{self, MaybeTlsReader, MaybeTlsWriter},
     },
 };
@@ -28,7 +32,7 @@ pub async fn open<N: Net, R: Reader, W: Writer>(
             .resolve(&attempt.route.host, attempt.route.port)
             .await
             .map_err(|error| unreachable(attempt, &format!("its name has no address: {error}")))?;
-        connect_any(&net, attempt, &addresses).await
+        connect_any(&net, attempt, &addresses, deadline).await
     };
     let (reader, writer) = match client.unless_gone(deadline, opening).await {
         Ok(opened) => opened?,
@@ -46,14 +50,19 @@ async fn connect_any<N: Net>(
     net: &N,
     attempt: &Attempt<'_>,
     addresses: &[SocketAddr],
+    deadline: Instant,
 ) -> Result<Halves<N>, Fault> {
     let mut last = unreachable(attempt, "its name has no address");
-    for address in addresses {
+    for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
         // Checked at each connect and connected to as checked: a name that changes its mind gains nothing.
         (attempt.allowed)(address.ip())?;
-        match connect_one(net, attempt, *address).await {
-            Ok(halves) => return Ok(halves),
-            Err(error) => last = unreachable(attempt, &error.to_string()),
+        // An address that does not answer must leave time for those after it; the last one has it all.
+        let share = deadline.since(net.now()) / u32::try_from(left).unwrap_or(u32::MAX);
+        let give_up = if left == 1 { Instant { nanos: u64::MAX } } else { net.now().after(share) };
+        match race(connect_one(net, attempt, *address), net.sleep_until(give_up)).await {
+            First::Left(Ok(halves)) => return Ok(halves),
+            First::Left(Err(error)) => last = unreachable(attempt, &error.to_string()),
+            First::Right(()) => last = connect_timeout(attempt),
         }
     }
     Err(last)
@@ -67,6 +76,7 @@ async fn connect_one<N: Net>(
     let (reader, writer) = net.connect(address).await?;
     match &attempt.tls {
         Some(config) => tls::connect(Arc::clone(config), &attempt.route.host, reader, writer).await,
+        None if attempt.route.tls => Err(io::Error::other("no trust store was loaded for it")),
         None => Ok((MaybeTlsReader::Plain(reader), MaybeTlsWriter::Plain(writer))),
     }
 }

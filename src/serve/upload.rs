@@ -65,12 +65,11 @@ async fn pass_body<N: Net, R: Reader, W: Writer>(
     let chunked = incoming.head.framing == Framing::Chunked;
     let mut reader = BodyReader::new(incoming.head.framing);
     let mut scratch = BytesMut::new();
-    let mut sent = 0_u64;
     loop {
         match reader.pull(client.inbound.buffer()).map_err(body::malformed)? {
             Pulled::Data(piece) => {
-                sent += piece.len() as u64;
-                if sent > bytes_max {
+                client.body_taken += piece.len() as u64;
+                if client.body_taken > bytes_max {
                     return Err(too_large(bytes_max).into());
                 }
                 let list = framed(piece, chunked, &mut scratch);

@@ -22,7 +22,7 @@ use crate::{
         tls::{self},
     },
     wire::{
-        body::BodyReader,
+        body::{BodyReader, Pulled},
         head::{Method, Progress, ResponseHead, parse_response},
     },
 };
@@ -284,6 +284,18 @@ impl<R, W> Answer<R, W> {
     /// Whether the connection is fit for another request: everything was sent and read, and both sides agree.
     pub fn is_reusable(&self) -> bool {
         self.request_complete && self.head.keep_alive && self.body.is_done()
+    }
+}
+
+/// Lets go of an answer that nobody will read: if its body is all there already, as those of errors are, the
+/// connection lives on.
+pub fn discard<N: Net>(core: &super::Core<N>, route: &Route, mut answer: AnswerOf<N>) {
+    while !answer.upstream.inbound.is_reading() {
+        match answer.body.pull(answer.upstream.inbound.buffer()) {
+            Ok(Pulled::Data(_)) => {}
+            Ok(Pulled::Done) => return recycle(core, route, answer),
+            Ok(Pulled::NeedMore) | Err(_) => return,
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The main job: plain and streamed calls through a virtual key, byte for byte both ways.
 
 use crate::harness::{
-    Conn, Driver, End, Gateway, KEY, Upstream, gateway::CREDENTIAL, http,
+    Conn, Driver, End, Gateway, KEY, Upstream,
+    gateway::CREDENTIAL,
+    http,
     http::{bare, chat, chat_stream, post},
     on_both_drivers, pause, sandbox,
     upstream::{self, DONE, FINISH, STREAM_HEAD, USAGE, chunk, delta, json_answer},
@@ -70,7 +72,8 @@ fn streams_pass_byte_for_byte(driver: Driver) {
     let body: Vec<u8> = events.iter().flat_map(|event| chunk(event)).collect();
     let up = Upstream::answering([STREAM_HEAD, &body, b"0\r\n\r\n"].concat());
     let gateway = Gateway::in_front_of(driver, up.port);
-    let asks = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#;
+    let asks =
+        r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#;
     let got = gateway.connect().post("/v1/chat/completions", asks);
     assert_eq!((got.status, got.end), (200, End::Chunked));
     assert_eq!(got.text(), events.concat());

@@ -9,6 +9,8 @@
 mod harness;
 
 mod chat;
+mod drain;
 mod gone;
 mod log;
+mod reload;
 mod streams;

@@ -82,9 +82,7 @@ impl Upstream {
     /// Answers each request with these bytes, on as many connections as it likes.
     pub fn answering(answer: impl Into<Vec<u8>>) -> Upstream {
         let answer = answer.into();
-        Upstream::start(move |peer| {
-            while peer.request().is_some() && peer.send(&answer) {}
-        })
+        Upstream::start(move |peer| while peer.request().is_some() && peer.send(&answer) {})
     }
 
     pub fn requests(&self) -> Vec<Heard> {
@@ -185,7 +183,9 @@ impl Peer {
                 self.note_close();
                 None
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                None
+            }
             Err(_) => {
                 self.note_close();
                 None
