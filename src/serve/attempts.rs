@@ -110,12 +110,14 @@ impl Attempts<'_> {
                     (outcome, client.now())
                 }
                 End::Left { outcome, kept: newer } => {
-                    kept = newer;
+                    if let Kept::Answer(older) = std::mem::replace(&mut kept, newer) {
+                        upstream::discard(&client.core, &older.route, older.answer);
+                    }
                     (outcome, client.now())
                 }
             };
             step = walk.after(&outcome, now, client.core.net.random());
-            if self.uploads() {
+            if client.body_taken > 0 && self.uploads() {
                 break; // what was sent of an upload cannot be sent again
             }
         }
