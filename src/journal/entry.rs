@@ -29,7 +29,7 @@ pub struct Entry<'e> {
     pub accepted: Instant,
     /// The same in civil time.
     pub accepted_unix: UnixTime,
-    /// When each stage was reached; see [`Entry::reach`].
+    /// When each stage was reached; nanoseconds after `accepted`.
     pub times: Times,
     /// The API key's name.
     pub api_key: Text<'e>,

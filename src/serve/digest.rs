@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::{
     base::{
-        fault::{Fault, Kind, Source, Stage},
+        fault::{Fault, Kind, Source, Stage, Told},
         limits,
     },
     chat::{delta::Delta, usage::Usage},
@@ -50,9 +50,10 @@ pub struct Ended {
 
 impl Ended {
     fn by_event(error: StreamError, told: bool) -> Ended {
-        let message = format!("{}: {}", error.kind, error.message);
-        let fault = Fault::new(Stage::Relay, Source::Upstream, Kind::UpstreamError, message);
-        Ended { fault, status: Some(error.status), told }
+        let StreamError { status, kind, message } = error;
+        let mut fault = Fault::new(Stage::Relay, Source::Upstream, Kind::UpstreamError, message);
+        fault.told = Some(Told { status, kind });
+        Ended { fault, status: Some(status), told }
     }
 
     fn broken(kind: Kind, message: String) -> Ended {

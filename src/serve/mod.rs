@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod body;
 pub mod client;
 pub mod connection;
+pub mod dial;
 pub mod digest;
 pub mod exchange;
 pub mod guard;

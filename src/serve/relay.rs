@@ -212,9 +212,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         }
         if self.passage.events {
             if !ended.told {
-                let Fault { source, kind, message, .. } = &ended.fault;
-                let event =
-                    super::rescue::error_event(self.passage.dialect, *source, *kind, message);
+                let event = super::rescue::error_event(self.passage.dialect, &ended.fault);
                 self.pieces.push(Bytes::from(event));
             }
             // Whether or not this arrives, the close without a last chunk says that the answer is not complete.

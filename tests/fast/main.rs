@@ -12,3 +12,6 @@ mod sandbox;
 mod sse;
 mod tidy;
 mod world;
+//! Tests without sockets: all of them together take seconds.
+
+mod log;

@@ -309,6 +309,7 @@ pub fn add_api_key(config: &mut Config, text: &str) -> ApiKeyId {
 }
 
 pub fn origin(host: &str, port: u16) -> Origin {
-    let authority = format!("{host}:{port}");
+    let bare = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let authority = format!("{bare}:{port}");
     Origin { tls: true, host: host.into(), port, path: "/v1".into(), authority }
 }
