@@ -28,8 +28,11 @@ pub async fn alive<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
     incoming: &Incoming,
 ) -> After {
-    let text =
-        concat!(r#"{"name":"trunkline","version":""#, env!("CARGO_PKG_VERSION"), r#"","status":"ok"}"#);
+    let text = concat!(
+        r#"{"name":"trunkline","version":""#,
+        env!("CARGO_PKG_VERSION"),
+        r#"","status":"ok"}"#
+    );
     health(client, incoming, 200, text).await
 }
 
@@ -77,7 +80,8 @@ pub fn check_admission<N: Net, R: Reader, W: Writer>(
     Err(Fault::new(Stage::Auth, Source::Client, Kind::Forbidden, message).at("host"))
 }
 
-fn is_loopback_name(host: &[u8]) -> bool {
+/// Whether a `Host` header names this machine itself.
+pub fn is_loopback_name(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
@@ -119,10 +123,7 @@ pub async fn models<N: Net, R: Reader, W: Writer>(
     rescue::local(client, incoming, 200, "application/json", text, notes, &[]).await
 }
 
-fn known_models<'c>(
-    config: &'c Config,
-    api_key: Option<&ApiKey>,
-) -> BTreeSet<(String, &'c str)> {
+fn known_models<'c>(config: &'c Config, api_key: Option<&ApiKey>) -> BTreeSet<(String, &'c str)> {
     let allow = api_key.map(|key| &key.allow);
     let mut known = BTreeSet::new();
     for (at, key) in config.virtual_keys.iter().enumerate() {

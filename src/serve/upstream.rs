@@ -136,6 +136,7 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
 ) -> Result<AnswerOf<N>, Failed> {
     let now = client.now();
     let pooled = client.core.pool.borrow_mut().take(&attempt.route, now);
+    client.core.note_pool();
     if let Some(upstream) = pooled {
         client.core.counters.upstream_reused.add(1);
         times.connected = Some(now);
@@ -175,8 +176,7 @@ pub async fn open<N: Net, R: Reader, W: Writer>(
     Ok(Upstream { inbound: Inbound::new(reader, client.core.pages.clone()), writer })
 }
 
-type Halves<N> =
-    (MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>);
+type Halves<N> = (MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>);
 
 async fn connect_any<N: Net>(
     net: &N,
@@ -202,9 +202,7 @@ async fn connect_one<N: Net>(
 ) -> io::Result<Halves<N>> {
     let (reader, writer) = net.connect(address).await?;
     match &attempt.tls {
-        Some(config) => {
-            tls::connect(Arc::clone(config), &attempt.route.host, reader, writer).await
-        }
+        Some(config) => tls::connect(Arc::clone(config), &attempt.route.host, reader, writer).await,
         None => Ok((MaybeTlsReader::Plain(reader), MaybeTlsWriter::Plain(writer))),
     }
 }
@@ -246,10 +244,7 @@ pub async fn await_head<N: Net, R: Reader, W: Writer>(
         if !upstream.inbound.is_reading() && !upstream.inbound.buffer().is_empty() {
             times.first_byte.get_or_insert_with(|| client.now());
             let found = heads.next(upstream.inbound.buffer(), attempt.method);
-            let broke = |why: &str| Broken {
-                failed: protocol(attempt, why).into(),
-                stale: false,
-            };
+            let broke = |why: &str| Broken { failed: protocol(attempt, why).into(), stale: false };
             if let Some((head, bytes)) = found.map_err(broke)? {
                 let body = BodyReader::new(head.framing);
                 return Ok(Answer { upstream, head, bytes, body, request_complete });
@@ -358,6 +353,7 @@ impl<R, W> Answer<R, W> {
 pub fn recycle<N: Net>(core: &super::Core<N>, route: &Route, answer: AnswerOf<N>) {
     if answer.is_reusable() && !core.draining.get() {
         core.pool.borrow_mut().give(route, answer.upstream, core.net.now());
+        core.note_pool();
     }
 }
 
@@ -403,5 +399,10 @@ fn first_byte_timeout(attempt: &Attempt<'_>) -> Fault {
 
 /// The whole exchange took too long.
 pub fn total_timeout(stage: Stage) -> Fault {
-    Fault::new(stage, Source::Gateway, Kind::Timeout, "the exchange took longer than timeouts.total")
+    Fault::new(
+        stage,
+        Source::Gateway,
+        Kind::Timeout,
+        "the exchange took longer than timeouts.total",
+    )
 }
