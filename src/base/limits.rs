@@ -243,7 +243,7 @@ pub const CONFIG_FILE_BYTES_MAX: usize = 16 << 20;
 /// Nesting of the configuration file: a policy at its deepest takes two levels a node, below `configs.NAME`.
 pub const CONFIG_FILE_DEPTH_MAX: usize = 64;
 /// Nodes of the configuration file once aliases are expanded: a "billion laughs" file ends here.
-pub const CONFIG_FILE_NODES_MAX: usize = 1_000_000;
+pub const CONFIG_FILE_NODES_MAX: usize = 250_000;
 /// Mistakes reported at once; a reader of more has the wrong file.
 pub const MISTAKES_MAX: usize = 1000;
 /// Characters of a found value that a message shows.

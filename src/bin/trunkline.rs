@@ -113,7 +113,9 @@ fn main() -> ExitCode {
 /// would contradict the built-in one.
 fn quickstart(args: &ServeArgs) -> ExitCode {
     if args.config.is_some() {
-        eprintln!("trunkline: quickstart brings its own configuration: use `trunkline serve --config`");
+        eprintln!(
+            "trunkline: quickstart brings its own configuration: use `trunkline serve --config`"
+        );
         return ExitCode::from(2);
     }
     let mut random = [0; 32];

@@ -62,10 +62,7 @@ fn virtual_key(spot: &Spot<'_>, report: &mut Report) -> Option<VirtualKey> {
     let later: Vec<&str> = VIRTUAL_KEY_KEYS_LATER.iter().copied().chain(settings(false)).collect();
     let is_map = report.keys(spot, &known, &later);
     let provider = is_map.then(|| provider(spot, report)).flatten();
-    let Some(any_provider) = provider.or_else(|| provider_names().find_map(provider_by_name))
-    else {
-        return None;
-    };
+    let any_provider = provider.or_else(|| provider_names().find_map(provider_by_name))?;
     let credential = spot.get("api_key").and_then(|found| values::secret(&found, report));
     if let Some(provider) = provider
         && spot.get("api_key").is_none()
@@ -314,13 +311,19 @@ fn virtual_key_named(
     found
 }
 
+/// Provider names, each in the spelling that its adapter gives itself, so that aliases compare equal.
 fn providers(spot: &Spot<'_>, report: &mut Report) -> Vec<String> {
-    let names = values::texts(spot, report, "provider");
+    report_list(spot, report);
+    let mut names = Vec::new();
     for item in spot.items() {
-        let Value::Text(name) = &item.tree.value else { continue };
-        if !name.is_empty() && provider_by_name(name).is_none() {
-            let hint = did_you_mean(name, provider_names());
-            report.mistake(&item, format!("there is no provider {}{hint}", item.tree.shown()));
+        let Some(name) = values::text(&item, report, "a provider") else { continue };
+        match provider_by_name(name) {
+            Some(provider) => names.push(provider.name().to_owned()),
+            None => {
+                let hint = did_you_mean(name, provider_names());
+                let shown = item.tree.shown();
+                report.mistake(&item, format!("there is no provider {shown}{hint}"));
+            }
         }
     }
     names

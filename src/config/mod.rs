@@ -138,14 +138,16 @@ pub struct VirtualKey {
 }
 
 impl VirtualKey {
-    /// Whether a request may lead this credential to a host: only where `allow_custom_host` lists it.
+    /// Whether a request may lead this credential to a host: only where `allow_custom_host` lists it. A bare host
+    /// stands for https on its usual port; anything else has to be listed with its port.
     #[must_use]
     pub fn may_go_to(&self, origin: &Origin) -> bool {
-        let host = origin.authority.strip_suffix(&format!(":{}", origin.port));
-        let host = host.unwrap_or(&origin.authority);
+        let suffix = format!(":{}", origin.port);
+        let host = origin.authority.strip_suffix(&suffix).unwrap_or(&origin.authority);
+        let usual = origin.tls && origin.port == 443;
         self.allow_custom_host.iter().any(|allowed| {
-            allowed.eq_ignore_ascii_case(host) && origin.port == if origin.tls { 443 } else { 80 }
-                || allowed.eq_ignore_ascii_case(&format!("{host}:{}", origin.port))
+            let name = allowed.strip_suffix(&suffix).or(usual.then_some(allowed));
+            name.is_some_and(|name| name.eq_ignore_ascii_case(host))
         })
     }
 }

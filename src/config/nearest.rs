@@ -10,6 +10,7 @@ pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&
         .filter(|word| word.len().abs_diff(name.len()) <= MOVES_MAX)
         .map(|word| (moves(&name_lower, &word.to_ascii_lowercase().replace('-', "_")), word))
         .filter(|&(moves, word)| moves <= MOVES_MAX.min(word.len().max(name.len()).div_ceil(3)))
+        .filter(|&(moves, word)| moves < word.len().min(name.len()))
         .min_by_key(|&(moves, _)| moves)
         .map(|(_, word)| word)
 }

@@ -30,7 +30,10 @@ pub fn schema() -> Value {
             },
             "name": { "type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$" },
             "status": { "type": "integer", "minimum": 100, "maximum": 599 },
-            "provider": { "type": "string", "enum": provider_names().collect::<Vec<_>>() },
+            "provider": { "anyOf": [
+                { "enum": provider_names().collect::<Vec<_>>() },
+                { "type": "string", "description": "Another spelling of one of them." },
+            ] },
             "virtual_key": with_settings(VIRTUAL_KEY),
             "config": with_settings(CONFIG),
             "api_key": object(API_KEY),

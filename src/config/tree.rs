@@ -65,10 +65,9 @@ pub fn read_yaml(text: &str) -> Result<Tree, (Place, String)> {
         let most = limits::CONFIG_FILE_BYTES_MAX >> 20;
         return Err((Place::default(), format!("the file is larger than {most} MiB")));
     }
-    if text.trim().is_empty() {
-        return Ok(Tree::new(Value::Map(Vec::new())));
-    }
-    serde_saphyr::from_str_with_options::<Tree>(text, yaml_options()).map_err(|e| refusal(&e))
+    let tree = serde_saphyr::from_str_with_options::<Option<Tree>>(text, yaml_options());
+    let tree = tree.map_err(|e| refusal(&e))?;
+    Ok(tree.unwrap_or_else(|| Tree::new(Value::Map(Vec::new()))))
 }
 
 fn yaml_options() -> Options {
@@ -174,6 +173,9 @@ impl Tree {
     pub fn shown(&self) -> String {
         match (&self.written, &self.value) {
             (Some(written), _) => shorten(written),
+            (None, Value::Text(text)) if looks_secret(text) => {
+                "\"…\" (not shown: it looks like a key)".to_owned()
+            }
             (None, Value::Text(text)) => shorten(text),
             (None, Value::Number(number)) => number.to_string(),
             (None, Value::Bool(truth)) => truth.to_string(),
@@ -181,13 +183,13 @@ impl Tree {
         }
     }
 
-    /// True for null and for an empty list, map or text: it asks for nothing.
+    /// True for null, false, an empty list or text, and a map of nothing else: it asks for nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match &self.value {
             Value::Null | Value::Bool(false) => true,
             Value::List(items) => items.is_empty(),
-            Value::Map(entries) => entries.is_empty(),
+            Value::Map(entries) => entries.iter().all(|entry| entry.tree.is_empty()),
             Value::Text(text) => text.is_empty(),
             Value::Bool(true) | Value::Number(_) => false,
         }
@@ -203,6 +205,15 @@ pub fn shorten(text: &str) -> String {
     let head: String = text.chars().take(limits::SHOWN_CHARS_MAX).collect();
     format!("{head:?}…")
 }
+
+/// Whether a text looks like a credential that was written in the wrong place.
+fn looks_secret(text: &str) -> bool {
+    SECRET_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+}
+
+/// How the keys of common providers begin, and our own.
+const SECRET_PREFIXES: [&str; 12] =
+    ["sk-", "sk_", "tl-", "pk-", "gsk_", "xai-", "hf_", "r8_", "AIza", "AKIA", "Bearer ", "eyJ"];
 
 impl From<serde_json::Value> for Tree {
     fn from(json: serde_json::Value) -> Tree {
@@ -336,7 +347,7 @@ mod tests {
             ("a: !foo 1", 1, 9, "unsupported tag `!foo`"),
             ("? [1]\n: 3", 1, 3, "a key must be text"),
             ("~: 1", 1, 1, "a key must be text"),
-            ("a: 1\n---\nb: 2", 2, 1, "a second document begins here"),
+            ("a: 1\n---\nb: 2", 3, 1, "a second document begins here"),
         ] {
             let Err((place, message)) = read_yaml(text) else { panic!("{text:?} was read") };
             assert_eq!(

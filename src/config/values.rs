@@ -100,7 +100,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 pub fn shown_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     for (unit_millis, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")] {
-        if millis >= unit_millis && millis % unit_millis == 0 {
+        if millis >= unit_millis && millis.is_multiple_of(unit_millis) {
             return format!("{}{unit}", millis / unit_millis);
         }
     }

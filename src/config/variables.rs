@@ -24,7 +24,8 @@ pub fn replace(tree: &mut Tree, variables: Variables<'_>) {
         Value::Text(text) if text.contains('$') => match expand(text, variables) {
             Ok(replaced) => {
                 tree.unknown = replaced.unknown;
-                tree.written = Some(std::mem::replace(text, replaced.text));
+                let new = if replaced.unknown { text.clone() } else { replaced.text };
+                tree.written = Some(std::mem::replace(text, new));
             }
             Err(_) => tree.unknown = true,
         },

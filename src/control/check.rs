@@ -113,3 +113,34 @@ fn summary(checked: &Checked) -> String {
         hex::encode(&config.digest[..6]),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_are_lines_that_an_editor_can_follow() {
+        let checked = check("log: off\nlisen: x\nworkers: 0\n", Variables::Unknown);
+        let (out, errors, code) = verdict("t.yaml", &checked);
+        assert_eq!((out.as_str(), code), ("", 1));
+        assert_eq!(
+            errors,
+            "t.yaml:2:1: lisen: there is no such key; did you mean \"listen\"?\n\
+             t.yaml:3:10: workers: expected a whole number from 1 to 1024, found 0\n\
+             t.yaml: 2 mistakes\n"
+        );
+    }
+
+    #[test]
+    fn a_good_file_says_what_it_defines() {
+        let text = "virtual_keys: { a: { provider: openai, api_key: k } }\n\
+                    configs: { c: { virtual_key: a, cache: { mode: simple } } }\n";
+        let (out, errors, code) = verdict("t.yaml", &check(text, Variables::Lookup(&|_| None)));
+        assert!(
+            out.starts_with("t.yaml: ok (1 virtual key, 1 config, 0 API keys; digest "),
+            "{out}"
+        );
+        assert!(errors.starts_with("t.yaml:2:33: warning: configs.c.cache: "), "{errors}");
+        assert_eq!(code, 0);
+    }
+}

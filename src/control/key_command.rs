@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use zeroize::Zeroizing;
 
-use crate::policy::api_key as key;
+use crate::policy::api_key;
 
 /// Makes an API key, or the hash of one.
 #[derive(clap::Args, Debug)]
@@ -47,8 +47,8 @@ fn new() -> Result<Zeroizing<String>, String> {
     let mut random = Zeroizing::new([0; 32]);
     getrandom::fill(random.as_mut())
         .map_err(|error| format!("the system has no randomness to give: {error}\n"))?;
-    let key = key::from_random(*random);
-    let line = key::yaml_line(key.reveal());
+    let key = api_key::from_random(*random);
+    let line = api_key::yaml_line(key.reveal());
     Ok(Zeroizing::new(format!("{}\n{line}\n", key.reveal())))
 }
 
@@ -61,7 +61,7 @@ fn hash() -> Result<Zeroizing<String>, String> {
         .map_err(|error| format!("standard input cannot be read: {error}\n"))?;
     match text.trim() {
         "" => Err("nothing was read: write the key to standard input\n".to_owned()),
-        key => Ok(Zeroizing::new(format!("{}\n", key::yaml_line(key)))),
+        key => Ok(Zeroizing::new(format!("{}\n", api_key::yaml_line(key)))),
     }
 }
 

@@ -188,7 +188,8 @@ impl Tally {
                 self.histogram = Histogram::new(HISTOGRAM_DIGITS).ok();
             }
             if let Some(histogram) = &mut self.histogram {
-                histogram.saturating_record(value);
+                // It grows with its values; one that it refuses still counts in the maximum.
+                let _ = histogram.record(value);
             }
         }
     }

@@ -29,7 +29,7 @@ pub struct Entry<'e> {
     pub accepted: Instant,
     /// The same in civil time.
     pub accepted_unix: UnixTime,
-    /// When each stage was reached; see [`Entry::reach`].
+    /// When each stage was reached; nanoseconds after `accepted`.
     pub times: Times,
     /// The API key's name.
     pub api_key: Text<'e>,
@@ -126,8 +126,7 @@ impl<'e> Entry<'e> {
             self.attempts.iter().map(Attempt::borrowed).collect();
         let metadata: SmallVec<[(&str, &str); 4]> =
             self.metadata.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let dropped: SmallVec<[&str; 4]> =
-            self.dropped_params.iter().map(|name| &**name).collect();
+        let dropped: SmallVec<[&str; 4]> = self.dropped_params.iter().map(|name| &**name).collect();
         let last = self.attempts.last();
         use_it(&RecordRef {
             core,

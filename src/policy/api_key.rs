@@ -1,4 +1,4 @@
-//! API keys: what they look like and how they are compared. Randomness and printing are the caller's.
+//! Makes API keys and the hashes that are stored of them. Randomness and printing are the caller's.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};

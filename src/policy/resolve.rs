@@ -42,6 +42,7 @@ pub struct ResolvedTarget<'a> {
     pub forward_headers: &'a [String],
     request_options: &'a [(Cow<'a, str>, &'a str)],
     config_options: &'a [(String, String)],
+    key_options: &'a [(String, String)],
 }
 
 impl ResolvedTarget<'_> {
@@ -51,7 +52,10 @@ impl ResolvedTarget<'_> {
     pub fn option(&self, name: &str) -> Option<&str> {
         let of_request = self.request_options.iter().find(|(known, _)| known == name);
         let of_config = || self.config_options.iter().find(|(known, _)| known == name);
-        of_request.map(|(_, value)| *value).or_else(|| of_config().map(|(_, value)| value.as_str()))
+        let of_key = || self.key_options.iter().find(|(known, _)| known == name);
+        of_request
+            .map(|(_, value)| *value)
+            .or_else(|| of_config().or_else(of_key).map(|(_, value)| value.as_str()))
     }
 }
 
@@ -79,6 +83,7 @@ impl<'a> Choice<'a> {
             forward_headers: options.forward_headers.as_deref().unwrap_or(&leaf.forward_headers),
             request_options: if reach.filled { &options.provider_options } else { &[] },
             config_options: &leaf.options,
+            key_options: reach.virtual_key.map_or(&[], |(_, key)| &key.options),
         })
     }
 
@@ -130,13 +135,18 @@ impl<'a> Choice<'a> {
             return Ok((Cow::Borrowed(origin), true));
         }
         if let Some(origin) = &leaf.custom_host {
-            return Ok((Cow::Borrowed(origin), self.policy().inline));
+            return Ok((Cow::Borrowed(origin), self.policy().inline && !leaf.host_trusted));
         }
         if let Some((_, key)) = reach.virtual_key {
             return Ok((Cow::Borrowed(&key.base), false));
         }
         match reach.adapter.base_url().and_then(origin_of) {
-            Some(origin) => Ok((Cow::Owned(origin), false)),
+            // Servers of one's own house have loopback addresses for defaults: a request that names such a provider
+            // names a host of this machine.
+            Some(origin) => {
+                let untrusted = reach.filled && !origin.tls;
+                Ok((Cow::Owned(origin), untrusted))
+            }
             None => Err(no_base(reach.adapter)),
         }
     }

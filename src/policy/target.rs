@@ -165,7 +165,7 @@ impl<'a> Choice<'a> {
         let inline = self.policy().inline;
         let inline_host = if inline { leaf.custom_host.as_ref() } else { None };
         for origin in self.custom_host.iter().chain(inline_host) {
-            let allowed = reach.virtual_key.is_some_and(|(_, key)| allows_host(key, origin));
+            let allowed = reach.virtual_key.is_some_and(|(_, key)| key.may_go_to(origin));
             if !allowed {
                 return Err(redirected("a custom host").at("x-portkey-custom-host"));
             }
@@ -290,16 +290,6 @@ fn policy_of_header<'a>(
 fn named(config: &Config, id: ConfigId) -> Result<(PolicyRef<'_>, Cow<'_, str>), Fault> {
     let named = config.configs.get(id.0 as usize).ok_or_else(|| refusal(NO_TARGET))?;
     Ok((PolicyRef::Named(id, &named.policy), Cow::Borrowed(&named.name)))
-}
-
-/// `host` stands for every port of it, `host:port` for that one; an IPv6 address with a port has brackets.
-fn allows_host(key: &VirtualKey, origin: &Origin) -> bool {
-    let bare =
-        if origin.host.contains(':') { format!("[{}]", origin.host) } else { origin.host.clone() };
-    let with_port = format!("{bare}:{}", origin.port);
-    key.allow_custom_host.iter().any(|allowed| {
-        [&origin.host, &bare, &with_port].iter().any(|name| name.eq_ignore_ascii_case(allowed))
-    })
 }
 
 fn redirected(by: &str) -> Fault {

@@ -2,16 +2,11 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-
 use super::{
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
-    digest::{Digest, Ended, Opaque, Translated, Watched},
     outgoing::{Outgoing, Sources},
     question::Question,
-    relay::{self, Collected, Passage},
-    rescue,
     respond::Notes,
     route::Call,
     target::TargetRules,
@@ -22,15 +17,9 @@ use crate::{
     base::{
         fault::{Fault, Kind, Source, Stage},
         ids::RequestId,
-        limits,
         units::Instant,
     },
-    chat::usage::Usage,
     config::{Timeouts, policy::Leaf},
-    dialect::{
-        self,
-        speak::{self, Meta},
-    },
     io::{
         hub::Epoch,
         net::{Net, Reader, Writer},
@@ -41,11 +30,9 @@ use crate::{
         attempt::{Network, Outcome, Step, Walk, retry_after},
         key::Caller,
         plan::{LeafRef, Plan},
-        price,
         resolve::ResolvedTarget,
         target::Choice,
     },
-    provider::{Endpoint, Fit},
 };
 
 /// What all tries of an exchange share.
@@ -80,15 +67,15 @@ enum Kept<N: Net> {
 }
 
 /// A try that brought an answer.
-struct Tried<N: Net> {
-    answer: AnswerOf<N>,
-    route: Route,
-    outgoing: Outgoing,
-    adapter: &'static dyn crate::provider::Adapter,
-    timeouts: Timeouts,
-    strict: bool,
+pub(super) struct Tried<N: Net> {
+    pub(super) answer: AnswerOf<N>,
+    pub(super) route: Route,
+    pub(super) outgoing: Outgoing,
+    pub(super) adapter: &'static dyn crate::provider::Adapter,
+    pub(super) timeouts: Timeouts,
+    pub(super) strict: bool,
     /// The model sent.
-    model: String,
+    pub(super) model: String,
 }
 
 /// How a try ended, for the walk.
@@ -123,12 +110,14 @@ impl Attempts<'_> {
                     (outcome, client.now())
                 }
                 End::Left { outcome, kept: newer } => {
-                    kept = newer;
+                    if let Kept::Answer(older) = std::mem::replace(&mut kept, newer) {
+                        upstream::discard(&client.core, &older.route, older.answer);
+                    }
                     (outcome, client.now())
                 }
             };
             step = walk.after(&outcome, now, client.core.net.random());
-            if self.uploads() {
+            if client.body_taken > 0 && self.uploads() {
                 break; // what was sent of an upload cannot be sent again
             }
         }
@@ -197,8 +186,7 @@ impl Attempts<'_> {
                 let adapter = target.adapter;
                 let strict = target.strict;
                 let model = target.model.as_deref().unwrap_or_default().to_owned();
-                let tried =
-                    Tried { answer, route, outgoing, adapter, timeouts, strict, model };
+                let tried = Tried { answer, route, outgoing, adapter, timeouts, strict, model };
                 self.answered(client, tried, entry, notes).await
             }
             Err(Failed::ClientGone) => Err(gone("the client closed before it was answered")),
@@ -228,7 +216,8 @@ impl Attempts<'_> {
         let timeouts = timeouts_of(leaf, config.timeouts);
         let key = target.virtual_key.and_then(|id| config.virtual_keys.get(id.0 as usize));
         let ca = key.and_then(|key| key.ca.clone());
-        let tls = if target.origin.tls { self.epoch.client_tls.client(ca.as_deref()) } else { None };
+        let tls =
+            if target.origin.tls { self.epoch.client_tls.client(ca.as_deref()) } else { None };
         let guarded = target.origin_untrusted;
         let rule = |address| match guarded {
             true => self.rules.check_address(&target.origin, address),
@@ -289,201 +278,6 @@ impl Attempts<'_> {
         Ok(End::Left { outcome, kept: Kept::Answer(Box::new(tried)) })
     }
 
-    /// Passes on the answer that is left when no target does better.
-    async fn pass_on<'e, N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &mut Client<N, R, W>,
-        tried: Tried<N>,
-        entry: &mut Entry<'e>,
-        notes: &mut Notes<'e>,
-    ) -> Result<After, Fault> {
-        notes.provider = Some(tried.adapter.name());
-        notes.error_source = Some(Source::Upstream.as_str());
-        match self.pass_on_or_leave(client, tried, entry, notes).await? {
-            Ok(after) => Ok(after),
-            Err(ended) => Err(ended.fault),
-        }
-    }
-
-    /// Passes an answer on. The inner error: it broke before anything was sent.
-    async fn pass_on_or_leave<'e, N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &mut Client<N, R, W>,
-        mut tried: Tried<N>,
-        entry: &mut Entry<'e>,
-        notes: &mut Notes<'e>,
-    ) -> Result<Result<After, Ended>, Fault> {
-        let dropped = &tried.outgoing.dropped;
-        notes.dropped_params = dropped.join(",");
-        entry.dropped_params = dropped.iter().cloned().collect();
-        let status = tried.answer.head.status;
-        if self.must_rewrite(&tried) {
-            return self.rewrite(client, tried, entry, notes).await;
-        }
-        notes.timing.now = client.now();
-        let mut digest = self.digest(&tried);
-        let mut passage = Passage {
-            incoming: self.incoming,
-            dialect: self.call.dialect,
-            notes,
-            events: is_events(&tried),
-            content_type: (tried.outgoing.fit == Fit::Translate).then_some("text/event-stream"),
-            idle: tried.timeouts.idle,
-            total_by: self.total_by,
-        };
-        let relayed = relay::relay(client, &mut tried.answer, &mut *digest, &mut passage).await;
-        let passed = match relayed {
-            Ok(passed) => passed,
-            Err(ended) => return Ok(Err(ended)),
-        };
-        entry.status = status;
-        entry.times.first_token = passed.first_token.map_or(0, |at| entry.at(at));
-        entry.times.last_byte = passed.last_byte.map_or(0, |at| entry.at(at));
-        self.account(entry, &tried, digest.usage(), digest.model());
-        let at = entry.at(client.now());
-        if let Some(attempt) = entry.attempt() {
-            attempt.ended = at;
-        }
-        if let Some(fault) = passed.fault {
-            entry.client_gone = fault.kind == Kind::ClientGone;
-            entry.truncated = !entry.client_gone;
-            entry.fault = Some(fault);
-        } else {
-            upstream::recycle(&client.core, &tried.route, tried.answer);
-        }
-        Ok(Ok(passed.after))
-    }
-
-    fn digest<N: Net>(&self, tried: &Tried<N>) -> Box<dyn Digest> {
-        let Tried { adapter, outgoing, answer, .. } = tried;
-        if is_events(tried) && outgoing.fit == Fit::Translate {
-            let writer = speak::writer(self.call.dialect, self.meta(tried));
-            return Box::new(Translated::new(adapter.translate(), writer));
-        }
-        if is_events(tried) && !is_encoded(answer) {
-            let watch = adapter.watch(self.call.endpoint, outgoing.withhold_usage);
-            return Box::new(Watched::new(watch, has_end(self.call.endpoint)));
-        }
-        let json = media_of(answer).is_some_and(|media| media.contains("json"));
-        let tapped = json && !is_encoded(answer) && answer.head.status < 300;
-        Box::new(Opaque::new(*adapter, self.call.endpoint, tapped))
-    }
-
-    /// Whether the body must be had whole to be written anew: a translated plain answer, an error in another
-    /// dialect, an error that no SDK can read.
-    fn must_rewrite<N: Net>(&self, tried: &Tried<N>) -> bool {
-        let status = tried.answer.head.status;
-        let translated = tried.outgoing.fit == Fit::Translate;
-        if status < 400 {
-            return translated && !is_events(tried);
-        }
-        let json = media_of(&tried.answer).is_some_and(|media| media.contains("json"));
-        translated || (self.call.typed && !json && !is_encoded(&tried.answer))
-    }
-
-    async fn rewrite<'e, N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &mut Client<N, R, W>,
-        mut tried: Tried<N>,
-        entry: &mut Entry<'e>,
-        notes: &mut Notes<'e>,
-    ) -> Result<Result<After, Ended>, Fault> {
-        let status = tried.answer.head.status;
-        let most = if status < 400 { limits::REPLY_BYTES_MAX } else { limits::ERROR_BODY_BYTES_MAX };
-        let mut body = BytesMut::new();
-        let Timeouts { idle, .. } = tried.timeouts;
-        let collected =
-            relay::collect(client, &mut tried.answer, most, idle, self.total_by, &mut body).await;
-        entry.times.last_byte = entry.at(client.now());
-        let whole = match collected {
-            Ok(whole) => whole,
-            Err(Collected::ClientGone) => return Err(gone("the client closed")),
-            // Of an error the status says enough.
-            Err(_) if status >= 400 => true,
-            Err(Collected::TooSlow) => return Ok(Err(ended(Kind::Timeout, "the upstream paused"))),
-            Err(Collected::Broken(why)) => return Ok(Err(ended(Kind::Truncated, &why))),
-        };
-        let text = if status >= 400 {
-            self.error_text(&tried, &body)
-        } else if !whole {
-            return Ok(Err(ended(Kind::Protocol, "the upstream's answer is too large")));
-        } else {
-            match self.reply_text(&tried, &mut body, entry) {
-                Ok(text) => text,
-                Err(why) => return Ok(Err(ended(Kind::Protocol, &why))),
-            }
-        };
-        notes.timing.now = client.now();
-        entry.status = status;
-        let at = entry.at(client.now());
-        if let Some(attempt) = entry.attempt() {
-            attempt.ended = at;
-        }
-        let head = (&tried.answer.head, &*tried.answer.bytes);
-        let after = rescue::rewritten(client, self.incoming, head, Bytes::from(text), notes).await;
-        upstream::recycle(&client.core, &tried.route, tried.answer);
-        after.map(Ok)
-    }
-
-    /// A provider's error in the client's dialect, its status kept.
-    fn error_text<N: Net>(&self, tried: &Tried<N>, body: &[u8]) -> Vec<u8> {
-        let status = tried.answer.head.status;
-        let told = tried.adapter.error(status, body);
-        let (kind, message) = match told {
-            Some(error) => (error.kind, format!("{} error: {}", tried.adapter.name(), error.message)),
-            None => {
-                let text = String::from_utf8_lossy(body);
-                let text: String = text.chars().take(limits::ERROR_EXCERPT_CHARS_MAX).collect();
-                let name = tried.adapter.name();
-                ("upstream_error".to_owned(), format!("{name} answered {status}: {}", text.trim()))
-            }
-        };
-        dialect::error_body(self.call.dialect, status, &kind, &message, None, None)
-    }
-
-    fn reply_text<'e, N: Net>(
-        &self,
-        tried: &Tried<N>,
-        body: &mut BytesMut,
-        entry: &mut Entry<'e>,
-    ) -> Result<Vec<u8>, String> {
-        let reply = tried.adapter.reply(body)?;
-        let model = (!reply.model.is_empty()).then(|| reply.model.clone());
-        self.account(entry, tried, reply.usage, model);
-        Ok(speak::write_reply(self.call.dialect, &reply, self.meta(tried)))
-    }
-
-    fn meta<N: Net>(&self, tried: &Tried<N>) -> Meta {
-        Meta {
-            id: format!("chatcmpl-{}", self.request_id),
-            model: tried.model.clone(),
-            created: self.incoming.accepted_unix.seconds(),
-            include_usage: !tried.outgoing.withhold_usage,
-            strict: tried.strict,
-        }
-    }
-
-    /// Notes tokens and money.
-    fn account<'e, N: Net>(
-        &self,
-        entry: &mut Entry<'e>,
-        tried: &Tried<N>,
-        usage: Option<Usage>,
-        model: Option<String>,
-    ) {
-        if let Some(model) = model {
-            entry.served_model = Cow::Owned(model);
-        } else if let Some(attempt) = entry.attempts.last() {
-            entry.served_model = attempt.model.clone();
-        }
-        entry.usage = usage;
-        if let Some(usage) = &entry.usage {
-            let provider = tried.adapter.name();
-            let at = self.incoming.accepted_unix;
-            entry.cost = Some(price::cost(provider, &entry.served_model, usage, at));
-        }
-    }
-
     fn sources<'s>(&'s self, target: &'s ResolvedTarget<'s>, leaf: &'s Leaf) -> Sources<'s> {
         Sources {
             incoming: self.incoming,
@@ -525,7 +319,10 @@ impl Attempts<'_> {
         if let Some(attempt) = entry.attempt() {
             attempt.ended = at;
             attempt.left = left_word(&fault);
-            attempt.detail = Cow::Owned(fault.message.clone().into_owned());
+            attempt.detail = Cow::Owned(match &fault.told {
+                Some(told) => format!("{}: {}", told.kind, fault.message),
+                None => fault.message.clone().into_owned(),
+            });
         }
         End::Left { outcome, kept: Kept::Fault(fault) }
     }
@@ -579,32 +376,6 @@ fn wait_of<R, W>(answer: &upstream::Answer<R, W>) -> Option<Duration> {
     retry_after(&answer.lookup())
 }
 
-fn is_events<N: Net>(tried: &Tried<N>) -> bool {
-    tried.answer.head.status < 300
-        && media_of(&tried.answer).is_some_and(|media| media.starts_with("text/event-stream"))
-}
-
-fn media_of<R, W>(answer: &upstream::Answer<R, W>) -> Option<String> {
-    let value = answer.head.find(&answer.bytes, "content-type")?;
-    Some(String::from_utf8_lossy(value).to_ascii_lowercase())
-}
-
-fn is_encoded<R, W>(answer: &upstream::Answer<R, W>) -> bool {
-    let coding = answer.head.find(&answer.bytes, "content-encoding");
-    coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
-}
-
-fn ended(kind: Kind, why: &str) -> Ended {
-    let fault = Fault::new(Stage::Relay, Source::Upstream, kind, why.to_owned());
-    Ended { fault, status: None, told: false }
-}
-
 fn no_target() -> Fault {
     Fault::new(Stage::Plan, Source::Client, Kind::BadConfig, "the config has no target to try")
-}
-
-/// Endpoints whose streams say themselves when they are complete.
-fn has_end(endpoint: Endpoint) -> bool {
-    use Endpoint::{ChatCompletions, Completions, Messages, Responses};
-    matches!(endpoint, ChatCompletions | Completions | Messages | Responses)
 }

@@ -43,6 +43,7 @@ pub async fn read<N: Net, R: Reader, W: Writer>(
                     if whole.len() as u64 + piece.len() as u64 > bytes_max {
                         return Err(too_large(bytes_max));
                     }
+                    client.body_taken += piece.len() as u64;
                     whole.append(piece);
                     continue;
                 }

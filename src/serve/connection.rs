@@ -111,7 +111,8 @@ async fn next_head<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) -
             let buffer = client.inbound.buffer();
             match parse_request(buffer, &mut progress, &HeadLimits { head_bytes }) {
                 Err(error) => return Next::Malformed(error),
-                Ok(Some(head)) => {
+                Ok(Some(mut head)) => {
+                    head.keep_alive &= !client.core.draining.get();
                     let bytes = buffer.split_to(head.len).freeze();
                     return Next::Incoming(Box::new(Incoming {
                         head,

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::{
     base::{
-        fault::{Fault, Kind, Source, Stage},
+        fault::{Fault, Kind, Source, Stage, Told},
         limits,
     },
     chat::{delta::Delta, usage::Usage},
@@ -50,9 +50,10 @@ pub struct Ended {
 
 impl Ended {
     fn by_event(error: StreamError, told: bool) -> Ended {
-        let message = format!("{}: {}", error.kind, error.message);
-        let fault = Fault::new(Stage::Relay, Source::Upstream, Kind::UpstreamError, message);
-        Ended { fault, status: Some(error.status), told }
+        let StreamError { status, kind, message } = error;
+        let mut fault = Fault::new(Stage::Relay, Source::Upstream, Kind::UpstreamError, message);
+        fault.told = Some(Told { status, kind });
+        Ended { fault, status: Some(status), told }
     }
 
     fn broken(kind: Kind, message: String) -> Ended {
@@ -61,7 +62,10 @@ impl Ended {
     }
 
     fn early() -> Ended {
-        Ended::broken(Kind::Truncated, "the upstream ended its stream before it was complete".into())
+        Ended::broken(
+            Kind::Truncated,
+            "the upstream ended its stream before it was complete".into(),
+        )
     }
 }
 
@@ -284,7 +288,8 @@ impl Digest for Translated {
             out.push(Bytes::from(written));
         }
         if scanned.is_err() {
-            let message = format!("an event of the upstream is over {} bytes", limits::EVENT_BYTES_MAX);
+            let message =
+                format!("an event of the upstream is over {} bytes", limits::EVENT_BYTES_MAX);
             return Err(Ended::broken(Kind::Protocol, message));
         }
         ended.map_or(Ok(()), Err)
@@ -316,7 +321,11 @@ impl Digest for Translated {
 }
 
 /// Joins the pieces of a chunk with its framing, or leaves them bare.
-pub fn frame_chunk(pieces: &mut Pieces, scratch: &mut BytesMut, out: &mut crate::io::buffer::WriteList) {
+pub fn frame_chunk(
+    pieces: &mut Pieces,
+    scratch: &mut BytesMut,
+    out: &mut crate::io::buffer::WriteList,
+) {
     let length = pieces.iter().map(Bytes::len).sum();
     let Some(length) = std::num::NonZeroUsize::new(length) else { return };
     crate::wire::render::chunk_prefix(length, scratch);

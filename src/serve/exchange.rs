@@ -1,4 +1,4 @@
-//! One request, from its head to its record. [`exchange`] is the arrow: each of its lines is a step.
+//! One request, from its head to its record. `exchange` is the arrow: each of its lines is a step.
 
 use std::{borrow::Cow, rc::Rc};
 
@@ -40,6 +40,7 @@ pub async fn serve<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
     incoming: &Incoming,
 ) -> After {
+    client.body_taken = 0;
     client.body_pending = !matches!(incoming.head.framing, Framing::None | Framing::Length(0));
     match route(incoming.head.method, incoming.path()) {
         Route::Alive => local::alive(client, incoming).await,
@@ -72,7 +73,7 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     };
     let mut entry = begin(client, incoming, &epoch, dialect);
     let mut notes = begin_notes(&entry);
-    let before = (client.inbound.received(), client.sent);
+    let sent_before = client.sent;
     let outcome = match &call {
         Ok(call) => {
             let work = exchange(client, incoming, call, &epoch, &mut entry, &mut notes);
@@ -93,8 +94,8 @@ async fn logged<N: Net, R: Reader, W: Writer>(
             after
         }
     };
-    entry.client_bytes_in = incoming.bytes.len() as u64 + client.inbound.received() - before.0;
-    entry.client_bytes_out = client.sent - before.1;
+    entry.client_bytes_in = incoming.bytes.len() as u64 + client.body_taken;
+    entry.client_bytes_out = client.sent - sent_before;
     finish(client, entry, &epoch).await;
     after
 }

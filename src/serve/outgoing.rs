@@ -143,9 +143,7 @@ impl Sources<'_> {
 
     fn edits(&self) -> SmallVec<[Edit<'_>; 8]> {
         let overrides = self.leaf.override_params.iter();
-        overrides
-            .map(|(name, raw)| Edit::Set { name, raw_json: raw.as_bytes() })
-            .collect()
+        overrides.map(|(name, raw)| Edit::Set { name, raw_json: raw.as_bytes() }).collect()
     }
 
     /// The model as JSON, where the client's spelling had a prefix that no override replaces.
@@ -247,8 +245,7 @@ impl Sources<'_> {
 
     fn is_forwardable(&self, name: &str) -> bool {
         let own = name.starts_with("x-portkey-") || name.starts_with("x-trunkline-");
-        !own
-            && !never_forwarded(name)
+        !own && !never_forwarded(name)
             && !self.caller.withholds(name)
             && !is_carrier(name)
             && !TYPED_HEADERS.contains(&name)
@@ -352,8 +349,7 @@ fn no_such_endpoint(adapter: &dyn Adapter, call: &Call<'_>) -> Fault {
 }
 
 fn malformed(malformed: dialect::Malformed) -> Fault {
-    let fault =
-        Fault::new(Stage::Body, Source::Client, Kind::BadRequest, malformed.message);
+    let fault = Fault::new(Stage::Body, Source::Client, Kind::BadRequest, malformed.message);
     if malformed.field.is_empty() { fault } else { fault.at(malformed.field) }
 }
 

@@ -133,8 +133,7 @@ fn is_json(media: &str) -> bool {
 fn check_content_type(media: Option<&str>, call: &Call<'_>) -> Result<(), Fault> {
     let Some(media) = media.filter(|media| !media.is_empty()) else { return Ok(()) };
     let lower = media.to_ascii_lowercase();
-    let known =
-        is_json(&lower) || lower == "multipart/form-data" || lower.starts_with("audio/");
+    let known = is_json(&lower) || lower == "multipart/form-data" || lower.starts_with("audio/");
     let fault = |kind, message: &'static str| {
         Fault::new(Stage::Head, Source::Client, kind, message).at("content-type")
     };

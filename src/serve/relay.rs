@@ -117,7 +117,8 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
             match self.more().await {
                 Ok(()) => {}
                 Err(Lost::Client) => {
-                    let gone = super::client::gone("the client closed before the answer was complete");
+                    let gone =
+                        super::client::gone("the client closed before the answer was complete");
                     return Ok(self.passed(After::Close, Some(gone)));
                 }
                 Err(Lost::Upstream(ended)) => return self.broken(ended).await,
@@ -194,7 +195,14 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         let timing = &mut self.passage.notes.timing;
         timing.first_token = self.first_token.filter(|_| self.passage.events);
         let Passage { incoming, content_type, ref notes, .. } = *self.passage;
-        respond::passed_on(incoming, &self.answer.head, &self.answer.bytes, content_type, ending, notes)
+        respond::passed_on(
+            incoming,
+            &self.answer.head,
+            &self.answer.bytes,
+            content_type,
+            ending,
+            notes,
+        )
     }
 
     /// The upstream broke. Before the commit point that is the next target's chance; after it the client is told.
@@ -204,8 +212,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         }
         if self.passage.events {
             if !ended.told {
-                let Fault { source, kind, message, .. } = &ended.fault;
-                let event = super::rescue::error_event(self.passage.dialect, *source, *kind, message);
+                let event = super::rescue::error_event(self.passage.dialect, &ended.fault);
                 self.pieces.push(Bytes::from(event));
             }
             // Whether or not this arrives, the close without a last chunk says that the answer is not complete.

@@ -39,7 +39,11 @@ impl Ending {
 
     /// What the connection can do after it.
     pub fn after(self, incoming: &Incoming) -> After {
-        if incoming.head.keep_alive && self != Ending::Close { After::KeepAlive } else { After::Close }
+        if incoming.head.keep_alive && self != Ending::Close {
+            After::KeepAlive
+        } else {
+            After::Close
+        }
     }
 }
 
@@ -127,7 +131,9 @@ pub fn local(
         finish(head, incoming, ending, notes)
     };
     if write(&mut out).is_err() {
-        return Bytes::from_static(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n");
+        return Bytes::from_static(
+            b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
+        );
     }
     out.freeze()
 }
@@ -160,7 +166,10 @@ fn note(head: &mut HeadWriter<'_>, notes: &Notes<'_>) -> Result<(), RenderError>
     head.header("x-portkey-trace-id", &*notes.trace_id)?;
     if let Some(provider) = notes.provider {
         head.header("x-portkey-provider", provider)?;
-        head.header("x-portkey-last-used-option-index", notes.option_index.as_deref().unwrap_or("config"))?;
+        head.header(
+            "x-portkey-last-used-option-index",
+            notes.option_index.as_deref().unwrap_or("config"),
+        )?;
         head.header(
             "x-portkey-retry-attempt-count",
             text.of(format_args!("{}", notes.retry_count)),
@@ -191,10 +200,8 @@ fn server_timing(
             millis(sent, first_byte),
             millis(timing.accepted, token)
         )),
-        (Some(sent), Some(first_byte), None) => text.of(format_args!(
-            "gw;dur={gateway:.3}, upstream;dur={:.3}",
-            millis(sent, first_byte)
-        )),
+        (Some(sent), Some(first_byte), None) => text
+            .of(format_args!("gw;dur={gateway:.3}, upstream;dur={:.3}", millis(sent, first_byte))),
         _ => text.of(format_args!("gw;dur={gateway:.3}")),
     };
     head.header("server-timing", value)

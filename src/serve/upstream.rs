@@ -1,19 +1,14 @@
 //! One request to an upstream: take or open a connection, send, read the answer's head. An answer may come before the
 //! request is out; a pooled connection that dies without a byte of answer is replaced once.
 
-use std::{
-    future::poll_fn,
-    io,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-};
+use std::{future::poll_fn, io, net::IpAddr, path::PathBuf, pin::pin, sync::Arc, task::Poll};
 
 use bytes::{Bytes, BytesMut};
 
-use super::client::{Client, Interrupted};
+use super::{
+    client::{Client, Interrupted},
+    dial,
+};
 use crate::{
     base::{
         fault::{Fault, Kind, Source, Stage},
@@ -22,13 +17,12 @@ use crate::{
     },
     io::{
         buffer::WriteList,
-        inbound::Inbound,
         net::{Net, Reader, Writer},
         pool::{Route, Upstream},
-        tls::{self, MaybeTlsReader, MaybeTlsWriter},
+        tls::{self},
     },
     wire::{
-        body::BodyReader,
+        body::{BodyReader, Pulled},
         head::{Method, Progress, ResponseHead, parse_response},
     },
 };
@@ -96,13 +90,13 @@ pub enum Failed {
 
 impl Attempt<'_> {
     /// The earlier of `deadline` and what bounds this attempt as a whole.
-    fn by(&self, deadline: Instant) -> Instant {
+    pub(super) fn by(&self, deadline: Instant) -> Instant {
         let requested = self.request_timeout.map_or(deadline, |(until, _)| until);
         deadline.min(requested).min(self.total_by)
     }
 
     /// Which deadline ran out at `deadline`: one of the whole attempt, else the one of the stage.
-    fn ran_out(&self, deadline: Instant, stage: Stage, of_stage: Fault) -> Failed {
+    pub(super) fn ran_out(&self, deadline: Instant, stage: Stage, of_stage: Fault) -> Failed {
         match self.request_timeout {
             Some((until, wait)) if until <= deadline => {
                 let millis = wait.as_millis();
@@ -146,65 +140,10 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
             other => return other.map_err(|broken| broken.failed),
         }
     }
-    let upstream = open(client, attempt).await?;
+    let upstream = dial::open(client, attempt).await?;
     client.core.counters.upstream_connections.add(1);
     times.connected = Some(client.now());
     converse(client, attempt, upstream, times).await.map_err(|broken| broken.failed)
-}
-
-/// Opens a connection to the first address that takes one.
-pub async fn open<N: Net, R: Reader, W: Writer>(
-    client: &mut Client<N, R, W>,
-    attempt: &Attempt<'_>,
-) -> Result<UpstreamOf<N>, Failed> {
-    let net = client.core.net.clone();
-    let deadline = attempt.by(attempt.connect_by);
-    let opening = async {
-        let addresses = net
-            .resolve(&attempt.route.host, attempt.route.port)
-            .await
-            .map_err(|error| unreachable(attempt, &format!("its name has no address: {error}")))?;
-        connect_any(&net, attempt, &addresses).await
-    };
-    let (reader, writer) = match client.unless_gone(deadline, opening).await {
-        Ok(opened) => opened?,
-        Err(Interrupted::ClientGone) => return Err(Failed::ClientGone),
-        Err(Interrupted::Deadline) => {
-            return Err(attempt.ran_out(deadline, Stage::Connect, connect_timeout(attempt)));
-        }
-    };
-    Ok(Upstream { inbound: Inbound::new(reader, client.core.pages.clone()), writer })
-}
-
-type Halves<N> = (MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>);
-
-async fn connect_any<N: Net>(
-    net: &N,
-    attempt: &Attempt<'_>,
-    addresses: &[SocketAddr],
-) -> Result<Halves<N>, Fault> {
-    let mut last = unreachable(attempt, "its name has no address");
-    for address in addresses {
-        // Checked at each connect and connected to as checked: a name that changes its mind gains nothing.
-        (attempt.allowed)(address.ip())?;
-        match connect_one(net, attempt, *address).await {
-            Ok(halves) => return Ok(halves),
-            Err(error) => last = unreachable(attempt, &error.to_string()),
-        }
-    }
-    Err(last)
-}
-
-async fn connect_one<N: Net>(
-    net: &N,
-    attempt: &Attempt<'_>,
-    address: SocketAddr,
-) -> io::Result<Halves<N>> {
-    let (reader, writer) = net.connect(address).await?;
-    match &attempt.tls {
-        Some(config) => tls::connect(Arc::clone(config), &attempt.route.host, reader, writer).await,
-        None => Ok((MaybeTlsReader::Plain(reader), MaybeTlsWriter::Plain(writer))),
-    }
 }
 
 /// A conversation that brought no answer.
@@ -349,6 +288,18 @@ impl<R, W> Answer<R, W> {
     }
 }
 
+/// Lets go of an answer that nobody will read: if its body is all there already, as those of errors are, the
+/// connection lives on.
+pub fn discard<N: Net>(core: &super::Core<N>, route: &Route, mut answer: AnswerOf<N>) {
+    while !answer.upstream.inbound.is_reading() {
+        match answer.body.pull(answer.upstream.inbound.buffer()) {
+            Ok(Pulled::Data(_)) => {}
+            Ok(Pulled::Done) => return recycle(core, route, answer),
+            Ok(Pulled::NeedMore) | Err(_) => return,
+        }
+    }
+}
+
 /// Gives the connection back to the pool if it is fit for another request; else closes it.
 pub fn recycle<N: Net>(core: &super::Core<N>, route: &Route, answer: AnswerOf<N>) {
     if answer.is_reusable() && !core.draining.get() {
@@ -367,7 +318,7 @@ pub fn route_to(origin: &crate::config::Origin, ca: Option<PathBuf>, guarded: bo
     Route { tls: origin.tls, host: origin.host.clone(), port: origin.port, ca, guarded }
 }
 
-fn unreachable(attempt: &Attempt<'_>, why: &str) -> Fault {
+pub(super) fn unreachable(attempt: &Attempt<'_>, why: &str) -> Fault {
     let Route { host, port, .. } = &attempt.route;
     let message = format!("upstream {host}:{port} could not be reached: {why}");
     Fault::new(Stage::Connect, Source::Network, Kind::Unreachable, message)
@@ -382,12 +333,6 @@ fn protocol(attempt: &Attempt<'_>, why: &str) -> Fault {
     let Route { host, port, .. } = &attempt.route;
     let message = format!("upstream {host}:{port} broke HTTP: {why}");
     Fault::new(Stage::FirstByte, Source::Upstream, Kind::Protocol, message)
-}
-
-fn connect_timeout(attempt: &Attempt<'_>) -> Fault {
-    let Route { host, port, .. } = &attempt.route;
-    let message = format!("upstream {host}:{port} took no connection within timeouts.connect");
-    Fault::new(Stage::Connect, Source::Network, Kind::ConnectTimeout, message)
 }
 
 fn first_byte_timeout(attempt: &Attempt<'_>) -> Fault {

@@ -1,14 +1,15 @@
 //! The fast tests: pure layers and simulated worlds, no sockets, all of it in seconds.
 
+mod config;
 mod fuzz_http;
 mod fuzz_wire;
+mod golden;
 mod http;
 mod json;
+mod log;
 mod monoio_http_faults;
 mod policy;
 mod sandbox;
 mod sse;
+mod tidy;
 mod world;
-//! The fast suite: pure layers and simulated worlds, no sockets.
-
-mod golden;

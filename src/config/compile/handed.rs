@@ -112,7 +112,8 @@ impl Compiler<'_, '_> {
                 return None;
             }
             Err(reason) => {
-                self.report.mistake(spot, format!("{}: {reason}", spot.tree.shown()));
+                // The URL may carry a password: it is not shown.
+                self.report.mistake(spot, reason);
                 return None;
             }
         };

@@ -41,9 +41,9 @@ impl ChatWatch {
 
     /// Whether an event in mid-content says more than content.
     fn is_telling(&self, data: &[u8]) -> bool {
-        self.words.iter().any(|(word, length)| {
-            word.find_iter(data).any(|at| !is_key_of_null(data, at + length))
-        })
+        self.words
+            .iter()
+            .any(|(word, length)| word.find_iter(data).any(|at| !is_key_of_null(data, at + length)))
     }
 
     fn look_closely(&mut self, name: &[u8], data: &[u8]) -> Seen {

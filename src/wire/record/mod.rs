@@ -16,7 +16,7 @@ pub use encode::encode;
 pub type Record =
     Exchange<String, Vec<Attempt<String>>, Vec<(String, String)>, Vec<String>, Vec<(String, u64)>>;
 
-/// An exchange whose texts and lists are borrowed, as given to [`encode`].
+/// An exchange whose texts and lists are borrowed, as given to [`encode()`].
 pub type RecordRef<'a> = Exchange<
     &'a str,
     &'a [Attempt<&'a str>],

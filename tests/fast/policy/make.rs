@@ -215,6 +215,7 @@ pub fn config() -> Config {
         workers: Workers::Auto,
         state: PathBuf::new(),
         open: false,
+        open_on_purpose: false,
         virtual_keys: Vec::new(),
         configs: Vec::new(),
         api_keys: Vec::new(),
@@ -243,6 +244,7 @@ pub fn add_virtual_key(
         models: Vec::new(),
         allow_custom_host: Vec::new(),
         ca: None,
+        options: Vec::new(),
     });
     config.virtual_key_ids.insert(name.into(), id);
     id
@@ -271,6 +273,7 @@ pub fn add_api_key(config: &mut Config, text: &str) -> ApiKeyId {
 }
 
 pub fn origin(host: &str, port: u16) -> Origin {
-    let authority = format!("{host}:{port}");
+    let bare = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let authority = format!("{bare}:{port}");
     Origin { tls: true, host: host.into(), port, path: "/v1".into(), authority }
 }

@@ -524,18 +524,19 @@ fn a_virtual_key_may_list_custom_hosts() {
         config
     };
     let ask = Ask::new().virtual_key("openai-prod");
-    for (entry, host) in [
-        ("proxy.example", "proxy.example"),
-        ("Proxy.Example:8443", "proxy.example"),
-        ("::1", "::1"),
-        ("[::1]", "::1"),
-        ("[::1]:8443", "::1"),
+    for (entry, host, authority) in [
+        ("proxy.example:8443", "proxy.example", "proxy.example:8443"),
+        ("Proxy.Example:8443", "proxy.example", "proxy.example:8443"),
+        ("[::1]:8443", "::1", "[::1]:8443"),
     ] {
         let line = ask.clone().host(host).first(&allowing(entry));
-        assert_eq!(line, format!("openai|0|secret-of-openai-prod|{host}:8443"), "{entry}");
+        assert_eq!(line, format!("openai|0|secret-of-openai-prod|{authority}"), "{entry}");
     }
     for (entry, host) in [
         ("proxy.example:443", "proxy.example"),
+        // A bare host means its https port alone.
+        ("proxy.example", "proxy.example"),
+        ("::1", "::1"),
         ("proxy.example", "proxy.example.evil.org"),
         ("proxy.example", "xproxy.example"),
         ("*", "proxy.example"),
