@@ -120,6 +120,17 @@ pub struct Fault {
     pub message: Cow<'static, str>,
     /// Further mistakes of the same kind, for refusals that list them.
     pub details: Vec<String>,
+    /// The provider's own account of it, if it gave one.
+    pub told: Option<Told>,
+}
+
+/// What a provider said of an error that came as an event of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The status that it would have answered with before the stream.
+    pub status: u16,
+    /// Its word for the error.
+    pub kind: String,
 }
 
 impl Fault {
@@ -130,7 +141,8 @@ impl Fault {
         kind: Kind,
         message: impl Into<Cow<'static, str>>,
     ) -> Fault {
-        Fault { stage, source, kind, param: None, message: message.into(), details: Vec::new() }
+        let message = message.into();
+        Fault { stage, source, kind, param: None, message, details: Vec::new(), told: None }
     }
 
     /// The same fault, naming the request field or header at fault.

@@ -86,6 +86,9 @@ impl Net for Uring {
     }
 
     async fn sleep_until(&self, at: Instant) {
+        if at.nanos == u64::MAX {
+            return std::future::pending().await;
+        }
         let wait = at.since(self.now());
         if wait > Duration::ZERO {
             monoio::time::sleep(wait).await;

@@ -5,7 +5,6 @@ use std::{borrow::Cow, time::Duration};
 use super::{
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
-    digest::Digest,
     outgoing::{Outgoing, Sources},
     question::Question,
     respond::Notes,
@@ -101,7 +100,12 @@ impl Attempts<'_> {
         let mut kept: Kept<N> = Kept::Nothing;
         let mut unfit = None;
         let mut too_late = None;
-        while let Step::Try { leaf, not_before, retry_number } = step {
+        loop {
+            let (leaf, not_before, retry_number) = match step {
+                Step::Try { leaf, not_before, retry_number } => (leaf, not_before, retry_number),
+                Step::Refuse(refusal) => return Err(refusal.into()),
+                Step::Finish => break,
+            };
             if client.now().max(not_before) >= self.total_by {
                 too_late = Some(upstream::total_timeout(Stage::Plan));
                 break; // a try that could not be finished is not begun
@@ -116,12 +120,14 @@ impl Attempts<'_> {
                     (outcome, client.now())
                 }
                 End::Left { outcome, kept: newer } => {
-                    kept = newer;
+                    if let Kept::Answer(older) = std::mem::replace(&mut kept, newer) {
+                        upstream::discard(&client.core, &older.route, older.answer);
+                    }
                     (outcome, client.now())
                 }
             };
             step = walk.after(&outcome, now, client.core.net.random());
-            if self.uploads() {
+            if client.body_taken > 0 && self.uploads() {
                 break; // what was sent of an upload cannot be sent again
             }
         }
@@ -321,7 +327,10 @@ impl Attempts<'_> {
         if let Some(attempt) = entry.attempt() {
             attempt.ended = at;
             attempt.left = left_word(&fault);
-            attempt.detail = Cow::Owned(fault.message.clone().into_owned());
+            attempt.detail = Cow::Owned(match &fault.told {
+                Some(told) => format!("{}: {}", told.kind, fault.message),
+                None => fault.message.clone().into_owned(),
+            });
         }
         End::Left { outcome, kept: Kept::Fault(fault) }
     }

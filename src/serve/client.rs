@@ -35,6 +35,8 @@ pub struct Client<N: Net, R: Reader, W: Writer> {
     pub answered: Option<u16>,
     /// Whether the body of the current request is still to be read.
     pub body_pending: bool,
+    /// Bytes of the current request's body that were taken.
+    pub body_taken: u64,
     writer: W,
     /// A written list, for its allocations.
     spare: Option<WriteList>,
@@ -53,6 +55,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
             sent: 0,
             answered: None,
             body_pending: false,
+            body_taken: 0,
             writer,
             spare: None,
         }

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::{
     base::{
-        fault::{Fault, Kind, Source, Stage},
+        fault::{Fault, Kind, Source, Stage, Told},
         limits,
     },
     chat::{delta::Delta, usage::Usage},
@@ -52,9 +52,10 @@ pub struct Ended {
 
 impl Ended {
     fn by_event(error: StreamError, told: bool) -> Ended {
-        let message = format!("{}: {}", error.kind, error.message);
-        let fault = Fault::new(Stage::Relay, Source::Upstream, Kind::UpstreamError, message);
-        Ended { fault, status: Some(error.status), told }
+        let StreamError { status, kind, message } = error;
+        let mut fault = Fault::new(Stage::Relay, Source::Upstream, Kind::UpstreamError, message);
+        fault.told = Some(Told { status, kind });
+        Ended { fault, status: Some(status), told }
     }
 
     fn broken(kind: Kind, message: String) -> Ended {
@@ -226,14 +227,23 @@ impl Digest for Watched {
 
     fn end(&mut self, out: &mut Pieces) -> Result<(), Ended> {
         let Watched { scanner, watch, progress, .. } = self;
+        let mut says_something = false;
         if let Some(event) = scanner.pending_data() {
-            progress.note(&watch.event(event.name, event.data), event.comment_only);
+            let seen = watch.event(event.name, event.data);
+            says_something = seen.content || seen.finished || seen.done;
+            progress.note(&seen, event.comment_only);
         }
-        if self.has_end {
-            // The beginning of an event is not passed on before the error event, which it would swallow.
-            self.progress.may_end()?;
+        if !self.has_end {
+            out.append(&mut self.tail);
+            return Ok(());
         }
-        out.append(&mut self.tail);
+        self.progress.may_end()?;
+        // What is no whole event is withheld: some clients would take it for one. One that lacks only its end gets it.
+        if says_something {
+            let line_ended = self.tail.last().is_some_and(|piece| piece.ends_with(b"\n"));
+            out.append(&mut self.tail);
+            out.push(Bytes::from_static(if line_ended { b"\n" } else { b"\n\n" }));
+        }
         Ok(())
     }
 

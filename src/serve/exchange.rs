@@ -1,4 +1,4 @@
-//! One request, from its head to its record. [`exchange`] is the arrow: each of its lines is a step.
+//! One request, from its head to its record. `exchange` is the arrow: each of its lines is a step.
 
 use std::{borrow::Cow, rc::Rc};
 
@@ -27,6 +27,7 @@ use crate::{
     },
     journal::entry::Entry,
     policy::{
+        condition::Facts,
         key,
         plan::plan,
         request_headers::{self, merge_metadata},
@@ -40,6 +41,7 @@ pub async fn serve<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
     incoming: &Incoming,
 ) -> After {
+    client.body_taken = 0;
     client.body_pending = !matches!(incoming.head.framing, Framing::None | Framing::Length(0));
     match route(incoming.head.method, incoming.path()) {
         Route::Alive => local::alive(client, incoming).await,
@@ -72,7 +74,7 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     };
     let mut entry = begin(client, incoming, &epoch, dialect);
     let mut notes = begin_notes(&entry);
-    let before = (client.inbound.received(), client.sent);
+    let sent_before = client.sent;
     let outcome = match &call {
         Ok(call) => {
             let work = exchange(client, incoming, call, &epoch, &mut entry, &mut notes);
@@ -96,8 +98,8 @@ async fn logged<N: Net, R: Reader, W: Writer>(
             after
         }
     };
-    entry.client_bytes_in = incoming.bytes.len() as u64 + client.inbound.received() - before.0;
-    entry.client_bytes_out = client.sent - before.1;
+    entry.client_bytes_in = incoming.bytes.len() as u64 + client.body_taken;
+    entry.client_bytes_out = client.sent - sent_before;
     finish(client, entry, &epoch).await;
     after
 }
@@ -140,7 +142,15 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         PolicyRef::Named(id, _) => Cow::Borrowed(&config.configs[id.0 as usize].name),
         _ => Cow::Owned(choice.config_label.clone().into_owned()),
     };
-    let plan = plan(choice.policy(), entry.seed);
+    let facts = Facts {
+        fixed_metadata: api_key.map_or(&[], |key| &key.metadata),
+        metadata: &options.metadata,
+        metadata_json: &options.metadata_json,
+        params: question.object(),
+        path: incoming.path(),
+    };
+    let plan = plan(choice.policy(), entry.seed, &facts);
+    entry.conditions = plan.decided().iter().map(ToString::to_string).collect();
     entry.times.planned = entry.at(client.now());
     let mut attempts = Attempts {
         incoming,

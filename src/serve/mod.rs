@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod body;
 pub mod client;
 pub mod connection;
+pub mod dial;
 pub mod digest;
 pub mod exchange;
 pub mod guard;
@@ -16,6 +17,7 @@ pub mod relay;
 pub mod rescue;
 pub mod respond;
 pub mod route;
+pub mod send;
 pub mod target;
 pub mod upload;
 pub mod upstream;
@@ -94,5 +96,10 @@ impl<N: Net> Core<N> {
             *self.epoch.borrow_mut() = Rc::new(self.hub.epoch());
         }
         Rc::clone(&self.epoch.borrow())
+    }
+
+    /// Tells the metrics how many upstream connections idle. Called wherever that changed.
+    pub fn note_pool(&self) {
+        self.counters.upstream_idle.set(self.pool.borrow().len());
     }
 }

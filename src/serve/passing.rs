@@ -65,6 +65,7 @@ impl Attempts<'_> {
             return self.rewrite(client, tried, entry, notes).await;
         }
         notes.timing.now = client.now();
+        notes.last = client.core.draining.get();
         let mut digest = self.digest(&tried);
         let mut passage = Passage {
             incoming: self.incoming,
@@ -160,6 +161,7 @@ impl Attempts<'_> {
             }
         };
         notes.timing.now = client.now();
+        notes.last = client.core.draining.get();
         entry.status = status;
         let at = entry.at(client.now());
         if let Some(attempt) = entry.attempt() {

@@ -20,7 +20,11 @@ use crate::{
     },
     dialect::Dialect,
     io::net::{Net, Reader, Writer},
-    wire::{body::Pulled, head::Framing, render},
+    wire::{
+        body::Pulled,
+        head::{Framing, Version},
+        render,
+    },
 };
 
 /// How an answer is to be passed on.
@@ -179,9 +183,17 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
     /// Whether the commit point is reached: content, or as much held as may be.
     fn must_commit(&self) -> bool {
         let held: usize = self.pieces.iter().map(Bytes::len).sum();
+        let most =
+            if self.needs_length() { limits::REPLY_BYTES_MAX } else { limits::COMMIT_BYTES_MAX };
         self.digest.has_content()
-            || held >= limits::COMMIT_BYTES_MAX
+            || held >= most
             || self.digest.events() >= limits::COMMIT_EVENTS_MAX
+    }
+
+    /// To a client of HTTP/1.0 only a length tells a cut from an end.
+    fn needs_length(&self) -> bool {
+        let known = matches!(self.answer.head.framing, Framing::None | Framing::Length(_));
+        !known && !self.passage.events && self.passage.incoming.head.version == Version::Http10
     }
 
     /// Decides how the body will end and makes the head.
@@ -201,6 +213,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         self.client.answered = Some(self.answer.head.status);
         let timing = &mut self.passage.notes.timing;
         timing.first_token = self.first_token.filter(|_| self.passage.events);
+        self.passage.notes.last = self.client.core.draining.get();
         let Passage { incoming, content_type, ref notes, .. } = *self.passage;
         respond::passed_on(
             incoming,
@@ -225,9 +238,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         }
         if self.passage.events {
             if !ended.told {
-                let Fault { source, kind, message, .. } = &ended.fault;
-                let event =
-                    super::rescue::error_event(self.passage.dialect, *source, *kind, message);
+                let event = super::rescue::error_event(self.passage.dialect, &ended.fault);
                 self.pieces.push(Bytes::from(event));
             }
             // Whether or not this arrives, the close without a last chunk says that the answer is not complete.

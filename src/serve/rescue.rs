@@ -27,6 +27,10 @@ connection: close\r\ncontent-length: 115\r\n\r\n\
 /// The status of a fault.
 #[must_use]
 pub fn status(fault: &Fault) -> u16 {
+    // What a provider says in a stream that has not begun reaches the client as if it had been said before.
+    if let Some(told) = fault.told.as_ref().filter(|told| (400..600).contains(&told.status)) {
+        return told.status;
+    }
     match fault.kind {
         Kind::BadRequest | Kind::BadJson | Kind::BadConfig | Kind::Inexpressible => 400,
         Kind::NotImplemented | Kind::HostRefused => 400,
@@ -46,10 +50,12 @@ pub fn status(fault: &Fault) -> u16 {
     }
 }
 
-/// The `error.type` of a kind.
-#[must_use]
-pub fn error_type(kind: Kind) -> &'static str {
-    match kind {
+/// The `error.type` of a fault: the provider's own word, if it gave one.
+fn error_type(fault: &Fault) -> &str {
+    if let Some(told) = fault.told.as_ref().filter(|told| !told.kind.is_empty()) {
+        return &told.kind;
+    }
+    match fault.kind {
         Kind::BadRequest
         | Kind::BadJson
         | Kind::BadConfig
@@ -75,7 +81,7 @@ pub fn error_type(kind: Kind) -> &'static str {
 
 /// The body of an answer for a fault.
 fn body(dialect: Dialect, fault: &Fault) -> Vec<u8> {
-    let kind = error_type(fault.kind);
+    let kind = error_type(fault);
     // Portkey's own refusals keep its shape, in a body that the SDKs read too.
     if fault.kind == Kind::BadConfig {
         return dialect::refusal_body(kind, &fault.message, &fault.details);
@@ -85,8 +91,8 @@ fn body(dialect: Dialect, fault: &Fault) -> Vec<u8> {
 }
 
 /// The event that ends a stream which broke after it was begun.
-pub fn error_event(dialect: Dialect, _source: Source, kind: Kind, message: &str) -> Vec<u8> {
-    dialect::error_event(dialect, 502, error_type(kind), message)
+pub fn error_event(dialect: Dialect, fault: &Fault) -> Vec<u8> {
+    dialect::error_event(dialect, status(fault), error_type(fault), &fault.message)
 }
 
 /// Answers with a fault, if the client can still be answered.
@@ -102,6 +108,7 @@ pub async fn answer<N: Net, R: Reader, W: Writer>(
     }
     notes.error_source = Some(fault.source.as_str());
     notes.timing.now = client.now();
+    notes.last = client.core.draining.get();
     let retry = matches!(fault.kind, Kind::Overloaded).then_some(("retry-after", "1"));
     let allow = match (fault.kind, &fault.param) {
         (Kind::Method, Some(methods)) => Some(("allow", &**methods)),
@@ -192,4 +199,24 @@ pub async fn malformed<N: Net, R: Reader, W: Writer>(
 pub fn bug(place: &str) -> Fault {
     let message = format!("a bug in Trunkline ended this exchange (at {place}); please report it");
     Fault::new(Stage::Relay, Source::Gateway, Kind::Bug, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::fault::Told;
+
+    #[test]
+    fn what_a_provider_says_in_a_stream_has_the_status_and_type_of_its_own_words() {
+        let mut fault =
+            Fault::new(Stage::Relay, Source::Upstream, Kind::UpstreamError, "too many at once");
+        fault.told = Some(Told { status: 529, kind: "overloaded_error".to_owned() });
+        assert_eq!(status(&fault), 529);
+        let event = String::from_utf8(error_event(Dialect::OpenAi, &fault)).expect("UTF-8");
+        assert!(event.contains(r#""type":"overloaded_error""#), "{event}");
+        // A status that is no error's, or no word: what Trunkline says of any such fault.
+        fault.told = Some(Told { status: 200, kind: String::new() });
+        assert_eq!(status(&fault), 502);
+        assert_eq!(error_type(&fault), "upstream_error");
+    }
 }

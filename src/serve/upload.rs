@@ -8,6 +8,7 @@ use super::{
     body,
     client::{Client, Interrupted},
     connection::Incoming,
+    dial,
     upstream::{self, AnswerOf, Attempt, Failed, Milestones, UpstreamOf},
 };
 use crate::{
@@ -41,7 +42,7 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
         return Err(too_large(bytes_max).into());
     }
     // A fresh connection: one that turns out stale could not be replaced once the body is under way.
-    let mut upstream = upstream::open(client, attempt).await?;
+    let mut upstream = dial::open(client, attempt).await?;
     times.connected = Some(client.now());
     body::invite(client, incoming, attempt.total_by).await?;
     let mut list = WriteList::new();
@@ -64,12 +65,11 @@ async fn pass_body<N: Net, R: Reader, W: Writer>(
     let chunked = incoming.head.framing == Framing::Chunked;
     let mut reader = BodyReader::new(incoming.head.framing);
     let mut scratch = BytesMut::new();
-    let mut sent = 0_u64;
     loop {
         match reader.pull(client.inbound.buffer()).map_err(body::malformed)? {
             Pulled::Data(piece) => {
-                sent += piece.len() as u64;
-                if sent > bytes_max {
+                client.body_taken += piece.len() as u64;
+                if client.body_taken > bytes_max {
                     return Err(too_large(bytes_max).into());
                 }
                 let list = framed(piece, chunked, &mut scratch);

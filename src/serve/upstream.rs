@@ -1,20 +1,15 @@
 //! One request to an upstream: take or open a connection, send, read the answer's head. An answer may come before the
 //! request is out; a pooled connection that dies at once without a byte of answer is replaced once.
 
-use std::{
-    future::poll_fn,
-    io,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
-use super::client::{Client, Interrupted};
+use super::{
+    client::{Client, Interrupted},
+    dial,
+    send::send,
+};
 use crate::{
     base::{
         fault::{Fault, Kind, Source, Stage},
@@ -22,14 +17,12 @@ use crate::{
         units::Instant,
     },
     io::{
-        buffer::WriteList,
-        inbound::Inbound,
         net::{Net, Reader, Writer},
         pool::{Route, Upstream},
-        tls::{self, MaybeTlsReader, MaybeTlsWriter},
+        tls::{self},
     },
     wire::{
-        body::BodyReader,
+        body::{BodyReader, Pulled},
         head::{Method, Progress, ResponseHead, parse_response},
     },
 };
@@ -97,13 +90,13 @@ pub enum Failed {
 
 impl Attempt<'_> {
     /// The earlier of `deadline` and what bounds this attempt as a whole.
-    fn by(&self, deadline: Instant) -> Instant {
+    pub(super) fn by(&self, deadline: Instant) -> Instant {
         let requested = self.request_timeout.map_or(deadline, |(until, _)| until);
         deadline.min(requested).min(self.total_by)
     }
 
     /// Which deadline ran out at `deadline`: one of the whole attempt, else the one of the stage.
-    fn ran_out(&self, deadline: Instant, stage: Stage, of_stage: Fault) -> Failed {
+    pub(super) fn ran_out(&self, deadline: Instant, stage: Stage, of_stage: Fault) -> Failed {
         match self.request_timeout {
             Some((until, wait)) if until <= deadline => {
                 let millis = wait.as_millis();
@@ -137,6 +130,7 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
 ) -> Result<AnswerOf<N>, Failed> {
     let now = client.now();
     let pooled = client.core.pool.borrow_mut().take(&attempt.route, now);
+    client.core.note_pool();
     if let Some(upstream) = pooled {
         client.core.counters.upstream_reused.add(1);
         times.connected = Some(now);
@@ -146,65 +140,10 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
             other => return other.map_err(|broken| broken.failed),
         }
     }
-    let upstream = open(client, attempt).await?;
+    let upstream = dial::open(client, attempt).await?;
     client.core.counters.upstream_connections.add(1);
     times.connected = Some(client.now());
     converse(client, attempt, upstream, times).await.map_err(|broken| broken.failed)
-}
-
-/// Opens a connection to the first address that takes one.
-pub async fn open<N: Net, R: Reader, W: Writer>(
-    client: &mut Client<N, R, W>,
-    attempt: &Attempt<'_>,
-) -> Result<UpstreamOf<N>, Failed> {
-    let net = client.core.net.clone();
-    let deadline = attempt.by(attempt.connect_by);
-    let opening = async {
-        let addresses = net
-            .resolve(&attempt.route.host, attempt.route.port)
-            .await
-            .map_err(|error| unreachable(attempt, &format!("its name has no address: {error}")))?;
-        connect_any(&net, attempt, &addresses).await
-    };
-    let (reader, writer) = match client.unless_gone(deadline, opening).await {
-        Ok(opened) => opened?,
-        Err(Interrupted::ClientGone) => return Err(Failed::ClientGone),
-        Err(Interrupted::Deadline) => {
-            return Err(attempt.ran_out(deadline, Stage::Connect, connect_timeout(attempt)));
-        }
-    };
-    Ok(Upstream { inbound: Inbound::new(reader, client.core.pages.clone()), writer })
-}
-
-type Halves<N> = (MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>);
-
-async fn connect_any<N: Net>(
-    net: &N,
-    attempt: &Attempt<'_>,
-    addresses: &[SocketAddr],
-) -> Result<Halves<N>, Fault> {
-    let mut last = unreachable(attempt, "its name has no address");
-    for address in addresses {
-        // Checked at each connect and connected to as checked: a name that changes its mind gains nothing.
-        (attempt.allowed)(address.ip())?;
-        match connect_one(net, attempt, *address).await {
-            Ok(halves) => return Ok(halves),
-            Err(error) => last = unreachable(attempt, &error.to_string()),
-        }
-    }
-    Err(last)
-}
-
-async fn connect_one<N: Net>(
-    net: &N,
-    attempt: &Attempt<'_>,
-    address: SocketAddr,
-) -> io::Result<Halves<N>> {
-    let (reader, writer) = net.connect(address).await?;
-    match &attempt.tls {
-        Some(config) => tls::connect(Arc::clone(config), &attempt.route.host, reader, writer).await,
-        None => Ok((MaybeTlsReader::Plain(reader), MaybeTlsWriter::Plain(writer))),
-    }
 }
 
 /// A conversation that brought no answer.
@@ -241,7 +180,7 @@ pub async fn await_head<N: Net, R: Reader, W: Writer>(
     let deadline = attempt.by(sent_at.after(attempt.first_byte_within));
     let mut heads = Heads::default();
     loop {
-        if !upstream.inbound.is_reading() && !upstream.inbound.buffer().is_empty() {
+        if !upstream.inbound.buffer().is_empty() {
             times.first_byte.get_or_insert_with(|| client.now());
             let found = heads.next(upstream.inbound.buffer(), attempt.method);
             let broke = |why: &str| Broken { failed: protocol(attempt, why).into(), stale: false };
@@ -296,77 +235,6 @@ impl Heads {
     }
 }
 
-/// Writes the request. `Ok(false)`: the upstream answered before all of it was out.
-async fn send<N: Net, R: Reader, W: Writer>(
-    client: &mut Client<N, R, W>,
-    attempt: &Attempt<'_>,
-    upstream: &mut UpstreamOf<N>,
-) -> Result<bool, Failed> {
-    let mut list = WriteList::new();
-    list.extend(attempt.request.iter().cloned());
-    let floor = Duration::from_secs(list.len() as u64 / limits::SEND_BYTES_PER_SECOND_MIN);
-    let within = attempt.first_byte_within.saturating_add(floor);
-    let Upstream { inbound, writer } = upstream;
-    let writing = async {
-        let mut write = pin!(writer.write(list));
-        // The read is posted with the write, in one submission; what it brings early is an answer all the same.
-        poll_fn(|cx| {
-            let written = write.as_mut().poll(cx);
-            if let Poll::Ready((Ok(()), _)) = written {
-                return Poll::Ready(Ok(true));
-            }
-            if has_early_answer(inbound, cx) {
-                return Poll::Ready(Ok(false));
-            }
-            // An upstream that closes or breaks fails the write too, which says more.
-            written.map(|(result, _)| result.map(|()| true))
-        })
-        .await
-    };
-    let deadline = attempt.by(client.now().after(within));
-    match client.unless_gone(deadline, writing).await {
-        Ok(Ok(complete)) => Ok(complete),
-        Ok(Err(error)) => {
-            let message = format!("the request could not be sent: {error}");
-            Err(unreachable(attempt, &message).into())
-        }
-        Err(Interrupted::ClientGone) => Err(Failed::ClientGone),
-        Err(Interrupted::Deadline) => {
-            Err(attempt.ran_out(deadline, Stage::Send, send_timeout(attempt)))
-        }
-    }
-}
-
-/// Whether more than 1xx answers has come. An interim answer says that the rest of the request is wanted.
-fn has_early_answer<R: Reader>(inbound: &mut Inbound<R>, cx: &mut Context<'_>) -> bool {
-    while inbound.buffer().len() < limits::UPSTREAM_HEAD_BYTES_MAX {
-        if !matches!(inbound.poll_fill(cx), Poll::Ready(Ok(1..))) {
-            break;
-        }
-        if !is_interim(inbound.buffer()) {
-            return true;
-        }
-    }
-    false
-}
-
-/// Whether these bytes, as far as they go, are 1xx answers and nothing else.
-fn is_interim(mut bytes: &[u8]) -> bool {
-    while !bytes.is_empty() {
-        let start = &bytes[..bytes.len().min(INTERIM_START.len())];
-        if !INTERIM_START.starts_with(start) {
-            return false;
-        }
-        match memchr::memmem::find(bytes, b"\r\n\r\n") {
-            Some(end) => bytes = &bytes[end + 4..],
-            None => return true,
-        }
-    }
-    true
-}
-
-const INTERIM_START: &[u8] = b"HTTP/1.1 1";
-
 impl<R, W> Answer<R, W> {
     /// Looks a header up by its lower-case name.
     pub fn lookup<'a>(&'a self) -> impl Fn(&str) -> Option<&'a str> {
@@ -383,10 +251,23 @@ impl<R, W> Answer<R, W> {
     }
 }
 
+/// Lets go of an answer that nobody will read: if its body is all there already, as those of errors are, the
+/// connection lives on.
+pub fn discard<N: Net>(core: &super::Core<N>, route: &Route, mut answer: AnswerOf<N>) {
+    while !answer.upstream.inbound.is_reading() {
+        match answer.body.pull(answer.upstream.inbound.buffer()) {
+            Ok(Pulled::Data(_)) => {}
+            Ok(Pulled::Done) => return recycle(core, route, answer),
+            Ok(Pulled::NeedMore) | Err(_) => return,
+        }
+    }
+}
+
 /// Gives the connection back to the pool if it is fit for another request; else closes it.
 pub fn recycle<N: Net>(core: &super::Core<N>, route: &Route, answer: AnswerOf<N>) {
     if answer.is_reusable() && !core.draining.get() {
         core.pool.borrow_mut().give(route, answer.upstream, core.net.now());
+        core.note_pool();
     }
 }
 
@@ -400,7 +281,7 @@ pub fn route_to(origin: &crate::config::Origin, ca: Option<PathBuf>, guarded: bo
     Route { tls: origin.tls, host: origin.host.clone(), port: origin.port, ca, guarded }
 }
 
-fn unreachable(attempt: &Attempt<'_>, why: &str) -> Fault {
+pub(super) fn unreachable(attempt: &Attempt<'_>, why: &str) -> Fault {
     let Route { host, port, .. } = &attempt.route;
     let message = format!("upstream {host}:{port} could not be reached: {why}");
     Fault::new(Stage::Connect, Source::Network, Kind::Unreachable, message)
@@ -417,23 +298,11 @@ fn protocol(attempt: &Attempt<'_>, why: &str) -> Fault {
     Fault::new(Stage::FirstByte, Source::Upstream, Kind::Protocol, message)
 }
 
-fn connect_timeout(attempt: &Attempt<'_>) -> Fault {
-    let Route { host, port, .. } = &attempt.route;
-    let message = format!("upstream {host}:{port} took no connection within timeouts.connect");
-    Fault::new(Stage::Connect, Source::Network, Kind::ConnectTimeout, message)
-}
-
 fn first_byte_timeout(attempt: &Attempt<'_>) -> Fault {
     let Route { host, port, .. } = &attempt.route;
     let millis = attempt.first_byte_within.as_millis();
     let message = format!("upstream {host}:{port} sent no answer within {millis} ms");
     Fault::new(Stage::FirstByte, Source::Network, Kind::Timeout, message)
-}
-
-fn send_timeout(attempt: &Attempt<'_>) -> Fault {
-    let Route { host, port, .. } = &attempt.route;
-    let message = format!("upstream {host}:{port} did not take the request in time");
-    Fault::new(Stage::Send, Source::Network, Kind::Timeout, message)
 }
 
 /// The whole exchange took too long.

@@ -6,6 +6,7 @@ mod fuzz_wire;
 mod golden;
 mod http;
 mod json;
+mod log;
 mod monoio_http_faults;
 mod policy;
 mod sandbox;

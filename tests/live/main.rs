@@ -1,1 +1,17 @@
-fn main() {}
+//! The real binary over loopback: started, called, broken and stopped as a user would, on both drivers.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "these tests stand outside of the gateway: they wait, and look at the clock"
+)]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
+
+mod harness;
+
+mod chat;
+mod drain;
+mod dump;
+mod gone;
+mod log;
+mod reload;
+mod streams;

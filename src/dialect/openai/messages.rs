@@ -1,5 +1,6 @@
 //! OpenAI's messages in neutral words. Beside OpenAI's own fields, the thinking that other hosts put into a message is
-//! read too (`reasoning_content`, `thinking_blocks`, `content_blocks`), so that it can be sent back to where it came from.
+//! read too (`reasoning_content`, `thinking_blocks`, `content_blocks`), so that it can be sent back to
+//! where it came from.
 
 use crate::{
     chat::request::{At, Content, Message, Part, Role, Source},

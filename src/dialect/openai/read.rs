@@ -10,7 +10,8 @@ use crate::{
     },
 };
 
-/// Reads a body of `POST /v1/chat/completions`. The buffer is used as scratch space: its bytes are undefined afterwards.
+/// Reads a body of `POST /v1/chat/completions`. The buffer is used as scratch space: its bytes are undefined
+/// afterwards.
 pub fn read(body: &mut [u8]) -> Result<Request, Malformed> {
     let tape = parse(body)?;
     let root = Field::root(&tape);

@@ -190,8 +190,8 @@ const NAP: Duration = Duration::from_millis(5);
 /// As long when nothing came for a while and a core would ring.
 const SLEEP: Duration = Duration::from_millis(40);
 const IDLE_TURNS_BEFORE_SLEEP: u32 = 20;
-const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// How often the disk may refuse at the stop before what is left is given up: two seconds.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// How often the disk may refuse at the stop before what is left is given up: a second.
 const STUCK_TURNS_AT_STOP_MAX: u32 = 20;
 /// Bytes a write.
 const WRITE_BYTES: usize = 1 << 20;

@@ -1,4 +1,5 @@
-//! The filter language of `--where` and of the admin interface. Pure: text to a [`Filter`], a filter and a record to yes or no.
+//! The filter language of `--where` and of the admin interface. Pure: text to a [`Filter`], a filter and a record
+//! to yes or no.
 //!
 //! ```text
 //! filter     = all ("||" all)*

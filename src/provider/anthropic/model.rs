@@ -1,5 +1,6 @@
 //! What each generation of Claude accepts. Anthropic answers 400 to a setting that a model no longer knows, so a
-//! request that other providers take as it is must be fitted to the model. Facts from Anthropic's public model pages and
+//! request that other providers take as it is must be fitted to the model. Facts from Anthropic's public
+//! model pages and
 //! migration guides, as of November 2026. A name that is not understood is taken for the newest generation.
 
 /// What one model accepts.

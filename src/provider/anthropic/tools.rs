@@ -99,7 +99,8 @@ fn write_tools(
     Ok(())
 }
 
-/// The compiled schema of each strict tool. `None`: some tool is strict, but not all can be, as Anthropic bounds how many
+/// The compiled schema of each strict tool. `None`: some tool is strict, but not all can be, as Anthropic
+/// bounds how many
 /// strict tools and alternatives a request has; then all are sent as plain tools.
 fn strict_schemas(request: &Request, claude: Claude) -> Option<Vec<Option<String>>> {
     let (mut tools, mut unions) = (0, 0);

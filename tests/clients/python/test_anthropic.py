@@ -3,6 +3,7 @@
 import json
 
 import anthropic
+import httpx
 import pytest
 from conftest import (
     ANTHROPIC_TARGETS,
@@ -10,8 +11,10 @@ from conftest import (
     HELLO,
     KEYS,
     MEGABYTE,
+    OPEN_GATEWAY,
     PIXEL,
     SCRIPTS,
+    WORLD,
     anthropic_client,
     ask,
     script,
@@ -160,9 +163,29 @@ def test_the_gateways_headers():
 
 
 @pytest.mark.gateway
-def test_the_api_key_may_be_a_bearer_token():
-    client = anthropic.Anthropic(base_url=GATEWAY, auth_token=KEYS["claude-app"], api_key=None, max_retries=0)
-    assert client.messages.create(**COMMON, messages=ask("hello there")).content[0].text == HELLO
+@pytest.mark.parametrize("carrier", ["x-api-key", "authorization", "x-portkey-api-key"])
+def test_the_carriers_of_the_api_key(carrier):
+    # Older SDKs send `x-api-key`, newer ones a bearer token.
+    play = script("echo")
+    value = ("Bearer " if carrier == "authorization" else "") + KEYS["app"]
+    body = COMMON | {"model": play.model, "messages": ask("hi")}
+    fields = {carrier: value, "x-portkey-virtual-key": "puppet-claude"}
+    answer = httpx.post(GATEWAY + "/v1/messages", json=body, headers=fields, timeout=20)
+    assert answer.json()["content"][0]["text"] == "hi"
+    (record,) = seen(play.token)
+    assert record["headers"]["x-api-key"] == "sk-credential-of-puppet-claude"
+    assert KEYS["app"].encode() not in record["head"]
+
+
+@pytest.mark.gateway
+def test_an_open_gateway_passes_the_callers_own_key_on():
+    play = script("echo")
+    fields = {"x-portkey-provider": "anthropic", "x-portkey-custom-host": WORLD["url"]["puppet"] + "/v1"}
+    client = anthropic.Anthropic(base_url=OPEN_GATEWAY, api_key="sk-ant-own", default_headers=fields, max_retries=0)
+    answer = client.messages.create(model=play.model, max_tokens=50, messages=ask("mine"))
+    assert answer.content[0].text == "mine"
+    (record,) = seen(play.token)
+    assert record["headers"]["x-api-key"] == "sk-ant-own"
 
 
 def text_of(client, model, text, stream):

@@ -13,6 +13,7 @@ use trunkline::{
         policy::{Leaf, Policy},
     },
     policy::{
+        condition::Facts,
         key::{Caller, Credential},
         plan::plan,
         request_headers::RequestOptions,
@@ -86,8 +87,8 @@ impl Ask {
         read: impl Fn(Result<ResolvedTarget<'_>, Fault>) -> T,
     ) -> Vec<T> {
         let result = self.choose(config, |choice| {
-            let plan = plan(choice.policy(), 1);
-            plan.leaves().iter().map(|leaf| read(choice.resolve(leaf.leaf))).collect()
+            let plan = plan(choice.policy(), 1, &Facts::default());
+            plan.leaves().map(|leaf| read(choice.resolve(leaf.leaf))).collect()
         });
         result.unwrap()
     }
@@ -488,8 +489,8 @@ fn a_configs_own_key_is_used_before_the_callers() {
 fn debug_print_hides_credentials() {
     let ask = Ask::new().config("support").own("sk-own");
     let print = ask.choose(&setup(), |choice| {
-        let plan = plan(choice.policy(), 1);
-        format!("{choice:?} {:?}", choice.resolve(plan.leaves()[0].leaf))
+        let plan = plan(choice.policy(), 1, &Facts::default());
+        format!("{choice:?} {:?}", choice.resolve(plan.leaves().next().unwrap().leaf))
     });
     let print = print.unwrap();
     assert!(!print.contains("secret-of") && !print.contains("sk-own"), "{print}");
@@ -524,18 +525,19 @@ fn a_virtual_key_may_list_custom_hosts() {
         config
     };
     let ask = Ask::new().virtual_key("openai-prod");
-    for (entry, host) in [
-        ("proxy.example", "proxy.example"),
-        ("Proxy.Example:8443", "proxy.example"),
-        ("::1", "::1"),
-        ("[::1]", "::1"),
-        ("[::1]:8443", "::1"),
+    for (entry, host, authority) in [
+        ("proxy.example:8443", "proxy.example", "proxy.example:8443"),
+        ("Proxy.Example:8443", "proxy.example", "proxy.example:8443"),
+        ("[::1]:8443", "::1", "[::1]:8443"),
     ] {
         let line = ask.clone().host(host).first(&allowing(entry));
-        assert_eq!(line, format!("openai|0|secret-of-openai-prod|{host}:8443"), "{entry}");
+        assert_eq!(line, format!("openai|0|secret-of-openai-prod|{authority}"), "{entry}");
     }
     for (entry, host) in [
         ("proxy.example:443", "proxy.example"),
+        // A bare host means its https port alone.
+        ("proxy.example", "proxy.example"),
+        ("::1", "::1"),
         ("proxy.example", "proxy.example.evil.org"),
         ("proxy.example", "xproxy.example"),
         ("*", "proxy.example"),

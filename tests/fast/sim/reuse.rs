@@ -61,7 +61,8 @@ fn one_that_fails_after_long_work_is_a_failure() {
 #[test]
 fn unsolicited_bytes_are_nobodys_answer() {
     let gate = Gate::new(1);
-    let acts = [Act::Hear, Act::say(plain("a first")), Act::Wait(secs(1)), Act::say(plain("a evil"))];
+    let acts =
+        [Act::Hear, Act::say(plain("a first")), Act::Wait(secs(1)), Act::say(plain("a evil"))];
     gate.target("a").first_does(acts.into_iter().chain([Act::Stall]));
     assert_eq!(gate.ask("hi").said(), "a first");
     gate.world.run_for(secs(2));
