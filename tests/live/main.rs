@@ -10,6 +10,7 @@ mod harness;
 
 mod chat;
 mod drain;
+mod errors;
 mod gone;
 mod log;
 mod reload;
