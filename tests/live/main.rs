@@ -15,4 +15,5 @@ mod dump;
 mod gone;
 mod log;
 mod reload;
+mod routing;
 mod streams;
