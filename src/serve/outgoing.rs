@@ -348,9 +348,11 @@ fn no_such_endpoint(adapter: &dyn Adapter, call: &Call<'_>) -> Fault {
     Fault::new(Stage::Plan, Source::Client, Kind::Inexpressible, message)
 }
 
+/// The message names the field itself: the errors of some dialects have no place of their own for it.
 fn malformed(malformed: dialect::Malformed) -> Fault {
-    let fault = Fault::new(Stage::Body, Source::Client, Kind::BadRequest, malformed.message);
-    if malformed.field.is_empty() { fault } else { fault.at(malformed.field) }
+    let dialect::Malformed { field, message } = malformed;
+    let fault = |message| Fault::new(Stage::Body, Source::Client, Kind::BadRequest, message);
+    if field.is_empty() { fault(message) } else { fault(format!("{field}: {message}")).at(field) }
 }
 
 fn unwritable(error: RenderError) -> Fault {

@@ -10,8 +10,10 @@ mod harness;
 
 mod chat;
 mod drain;
+mod errors;
 mod dump;
 mod gone;
 mod log;
 mod reload;
+mod routing;
 mod streams;
