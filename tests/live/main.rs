@@ -9,3 +9,9 @@
 mod harness;
 
 mod chat;
+mod drain;
+mod dump;
+mod gone;
+mod log;
+mod reload;
+mod streams;
