@@ -203,13 +203,19 @@ impl Sources<'_> {
     }
 
     /// A client header as the adapter may see it: Trunkline's own through the rules of the target, never a credential.
+    /// Others only where the client speaks the provider's format: a version that it states is not the one that a
+    /// translated body is written in.
     fn client_header<'s>(&'s self, name: &str) -> Option<&'s str> {
         let own = name.strip_prefix("x-portkey-").or_else(|| name.strip_prefix("x-trunkline-"));
         match own {
             Some(option) => self.target.option(option),
-            None if is_carrier(name) => None,
+            None if is_carrier(name) || self.is_translated() => None,
             None => self.incoming.header(name),
         }
+    }
+
+    fn is_translated(&self) -> bool {
+        self.target.adapter.fit(self.call.endpoint) == Fit::Translate
     }
 
     fn client_headers<'s>(&'s self) -> impl Fn(&str) -> Option<&'s str> {
