@@ -47,6 +47,7 @@ pub struct Plan {
     config: Option<String>,
     workers: usize,
     listen: String,
+    admin: String,
     log_off: bool,
     shell: Option<String>,
     dir: Option<TempDir>,
@@ -69,6 +70,7 @@ impl Plan {
             config: None,
             workers: 1,
             listen: "127.0.0.1:0".into(),
+            admin: "off".into(),
             log_off: false,
             shell: None,
             dir: None,
@@ -89,6 +91,12 @@ impl Plan {
 
     pub fn listen(mut self, address: impl Into<String>) -> Plan {
         self.listen = address.into();
+        self
+    }
+
+    /// The admin interface listens too, at any free port of loopback.
+    pub fn admin(mut self) -> Plan {
+        self.admin = "127.0.0.1:0".into();
         self
     }
 
@@ -142,7 +150,7 @@ impl Plan {
             }
             None => Command::new(binary),
         };
-        command.arg("serve").args(["--listen", &self.listen, "--admin", "off"]);
+        command.arg("serve").args(["--listen", &self.listen, "--admin", &self.admin]);
         command.args(["--driver", self.driver.flag(), "--workers", &self.workers.to_string()]);
         command.args(["--log", if self.log_off { "off" } else { "log" }]);
         command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
