@@ -280,6 +280,18 @@ pub const HOST_BYTES_MAX: usize = 253;
 
 const _: () = assert!(CONFIG_FILE_DEPTH_MAX > 2 * POLICY_DEPTH_MAX + 8);
 
+// -- conditions --
+/// Nesting of `$and` and `$or` in a condition. Written ones need two.
+pub const CONDITION_DEPTH_MAX: usize = 16;
+/// Compiled size of one regular expression in a condition of the file, in bytes.
+pub const CONDITION_REGEX_BYTES_MAX: usize = 1 << 20;
+/// The same in an inline config, which is compiled for one request.
+pub const INLINE_REGEX_BYTES_MAX: usize = 128 << 10;
+/// Regular expressions of one inline config: what a request may cost before it is sent.
+pub const INLINE_REGEXES_MAX: usize = 16;
+/// How much of a text the regular expressions of conditions read, in bytes: a body field may have millions, and the
+/// request that brings them may bring the expressions too.
+pub const CONDITION_TEXT_BYTES_MAX: usize = 64 << 10;
 // -- the admin interface --
 /// Connections to the admin interface at once: a person, a scraper and a few scripts. More wait in the kernel.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;

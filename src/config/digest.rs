@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Allow, ApiKey, Config, Log, OnFull, Origin, VirtualKey, Workers,
+    condition::{Condition, Then},
     policy::{Leaf, Node, NodeKind, Policy},
 };
 
@@ -31,12 +32,10 @@ fn leaves(config: &Config) -> impl Iterator<Item = &Leaf> {
     let mut nodes: Vec<&Node> = config.configs.iter().map(|named| &named.policy.root).collect();
     std::iter::from_fn(move || {
         loop {
-            match &nodes.pop()?.kind {
-                NodeKind::Leaf(leaf) => return Some(&**leaf),
-                NodeKind::Single(node) => nodes.push(node),
-                NodeKind::Fallback { targets, .. } | NodeKind::LoadBalance { targets } => {
-                    nodes.extend(targets);
-                }
+            let node = nodes.pop()?;
+            nodes.extend(node.children());
+            if let NodeKind::Leaf(leaf) = &node.kind {
+                return Some(&**leaf);
             }
         }
     })
@@ -164,8 +163,24 @@ fn node<'n>(node: &Node, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
             json!({ "fallback": children(targets), "on_status_codes": on_status_codes })
         }
         NodeKind::LoadBalance { targets } => json!({ "loadbalance": children(targets) }),
+        NodeKind::Conditional { conditions, default, targets } => json!({
+            "conditional": children(targets),
+            "conditions": conditions.iter().flatten().map(condition).collect::<Vec<_>>(),
+            "default": default.as_ref().map(then),
+        }),
     };
     json!({ "path": node.path, "name": node.name, "weight": node.weight, "kind": kind })
+}
+
+fn condition(condition: &Condition) -> Value {
+    json!({ "query": condition.written, "then": then(&condition.then) })
+}
+
+fn then(then: &Then) -> Value {
+    match then {
+        Then::Target(index) => json!(index),
+        Then::Unknown(name) => json!(name),
+    }
 }
 
 fn leaf<'n>(leaf: &Leaf, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {

@@ -9,7 +9,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use super::{
     admin,
@@ -88,6 +88,8 @@ pub struct Running {
 }
 
 fn start(plan: Plan) -> Result<Running, String> {
+    // A file at its size limit is an error of that write, as a full disk is, and not the end of the process.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let clock = Clock::start();
     let config = load::configuration(&plan.origin, &plan.overrides)?;
     let cores = cores_of(&config.workers)?;
@@ -297,7 +299,8 @@ impl Running {
             let summary = log.stop();
             eprintln!(
                 "trunkline: stopped; {} records written, {} dropped",
-                summary.written, summary.dropped
+                summary.written,
+                summary.dropped + summary.lost
             );
         }
         code

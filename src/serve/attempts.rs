@@ -99,7 +99,12 @@ impl Attempts<'_> {
         let mut step = walk.first();
         let mut kept: Kept<N> = Kept::Nothing;
         let mut unfit = None;
-        while let Step::Try { leaf, not_before, retry_number } = step {
+        loop {
+            let (leaf, not_before, retry_number) = match step {
+                Step::Try { leaf, not_before, retry_number } => (leaf, not_before, retry_number),
+                Step::Refuse(refusal) => return Err(refusal.into()),
+                Step::Finish => break,
+            };
             self.wait_until(client, not_before).await?;
             note_target(notes, leaf, retry_number);
             let end = self.try_leaf(client, leaf, entry, notes).await?;

@@ -27,6 +27,7 @@ use crate::{
     },
     journal::entry::Entry,
     policy::{
+        condition::Facts,
         key,
         plan::plan,
         request_headers::{self, merge_metadata},
@@ -138,7 +139,15 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         PolicyRef::Named(id, _) => Cow::Borrowed(&config.configs[id.0 as usize].name),
         _ => Cow::Owned(choice.config_label.clone().into_owned()),
     };
-    let plan = plan(choice.policy(), entry.seed);
+    let facts = Facts {
+        fixed_metadata: api_key.map_or(&[], |key| &key.metadata),
+        metadata: &options.metadata,
+        metadata_json: &options.metadata_json,
+        params: question.object(),
+        path: incoming.path(),
+    };
+    let plan = plan(choice.policy(), entry.seed, &facts);
+    entry.conditions = plan.decided().iter().map(ToString::to_string).collect();
     entry.times.planned = entry.at(client.now());
     let mut attempts = Attempts {
         incoming,

@@ -160,10 +160,7 @@ fn collect_models<'c>(
                 known.insert((model, adapter.name()));
             }
         }
-        NodeKind::Single(child) => collect_models(config, child, known),
-        NodeKind::Fallback { targets, .. } | NodeKind::LoadBalance { targets } => {
-            targets.iter().for_each(|target| collect_models(config, target, known));
-        }
+        _ => node.children().iter().for_each(|child| collect_models(config, child, known)),
     }
 }
 

@@ -180,7 +180,7 @@ pub async fn await_head<N: Net, R: Reader, W: Writer>(
     let deadline = attempt.by(sent_at.after(attempt.first_byte_within));
     let mut heads = Heads::default();
     loop {
-        if !upstream.inbound.is_reading() && !upstream.inbound.buffer().is_empty() {
+        if !upstream.inbound.buffer().is_empty() {
             times.first_byte.get_or_insert_with(|| client.now());
             let found = heads.next(upstream.inbound.buffer(), attempt.method);
             let broke = |why: &str| Broken { failed: protocol(attempt, why).into(), stale: false };

@@ -10,3 +10,9 @@ mod harness;
 
 mod admin;
 mod chat;
+mod drain;
+mod dump;
+mod gone;
+mod log;
+mod reload;
+mod streams;
