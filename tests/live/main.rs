@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod admin;
 mod chat;
 mod drain;
 mod errors;
