@@ -17,4 +17,5 @@ mod gone;
 mod log;
 mod reload;
 mod routing;
+mod safety;
 mod streams;
