@@ -12,7 +12,7 @@ use std::{
 };
 
 pub use gateway::{Gateway, KEY};
-pub use http::{Conn, End};
+pub use http::{Answer, Conn, End};
 pub use upstream::Upstream;
 
 /// No wait of these tests is longer; none of them is won or lost by time.
