@@ -21,3 +21,4 @@ mod routing;
 mod safety;
 mod start;
 mod streams;
+mod tls;

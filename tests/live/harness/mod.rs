@@ -4,6 +4,7 @@ pub mod gateway;
 pub mod http;
 pub mod log;
 pub mod sandbox;
+pub mod tls;
 pub mod upstream;
 
 use std::{
