@@ -8,4 +8,5 @@
 
 mod harness;
 
+mod by_task;
 mod chat;
