@@ -130,6 +130,7 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
 ) -> Result<AnswerOf<N>, Failed> {
     let now = client.now();
     let pooled = client.core.pool.borrow_mut().take(&attempt.route, now);
+    client.core.note_pool();
     if let Some(upstream) = pooled {
         client.core.counters.upstream_reused.add(1);
         times.connected = Some(now);
@@ -179,7 +180,7 @@ pub async fn await_head<N: Net, R: Reader, W: Writer>(
     let deadline = attempt.by(sent_at.after(attempt.first_byte_within));
     let mut heads = Heads::default();
     loop {
-        if !upstream.inbound.is_reading() && !upstream.inbound.buffer().is_empty() {
+        if !upstream.inbound.buffer().is_empty() {
             times.first_byte.get_or_insert_with(|| client.now());
             let found = heads.next(upstream.inbound.buffer(), attempt.method);
             let broke = |why: &str| Broken { failed: protocol(attempt, why).into(), stale: false };
@@ -303,6 +304,7 @@ pub fn discard<N: Net>(core: &super::Core<N>, route: &Route, mut answer: AnswerO
 pub fn recycle<N: Net>(core: &super::Core<N>, route: &Route, answer: AnswerOf<N>) {
     if answer.is_reusable() && !core.draining.get() {
         core.pool.borrow_mut().give(route, answer.upstream, core.net.now());
+        core.note_pool();
     }
 }
 

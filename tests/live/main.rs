@@ -10,3 +10,9 @@ mod harness;
 
 mod by_task;
 mod chat;
+mod drain;
+mod dump;
+mod gone;
+mod log;
+mod reload;
+mod streams;

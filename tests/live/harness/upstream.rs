@@ -133,6 +133,12 @@ impl Peer {
         Some(heard)
     }
 
+    /// Reads one request and forgets it: what load tests need.
+    pub fn request_unrecorded(&mut self) -> Option<()> {
+        let head = self.head()?;
+        self.body(&head).map(|_| ())
+    }
+
     /// Reads a head alone, without recording it.
     pub fn head(&mut self) -> Option<String> {
         let end = self.until(b"\r\n\r\n")?;
