@@ -32,13 +32,11 @@ fn leaves(config: &Config) -> impl Iterator<Item = &Leaf> {
     let mut nodes: Vec<&Node> = config.configs.iter().map(|named| &named.policy.root).collect();
     std::iter::from_fn(move || {
         loop {
-            match &nodes.pop()?.kind {
-                NodeKind::Leaf(leaf) => return Some(&**leaf),
-                NodeKind::Single(node) => nodes.push(node),
-                NodeKind::Fallback { targets, .. } | NodeKind::LoadBalance { targets } => {
-                    nodes.extend(targets);
-                }
+            let node = nodes.pop()?;
+            if let NodeKind::Leaf(leaf) = &node.kind {
+                return Some(&**leaf);
             }
+            nodes.extend(node.children());
         }
     })
 }

@@ -9,10 +9,13 @@
 mod harness;
 
 mod by_task;
+mod admin;
 mod chat;
 mod drain;
+mod errors;
 mod dump;
 mod gone;
 mod log;
 mod reload;
+mod routing;
 mod streams;

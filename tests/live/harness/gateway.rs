@@ -47,6 +47,7 @@ pub struct Plan {
     config: Option<String>,
     workers: usize,
     listen: Option<String>,
+    admin: String,
     log_off: bool,
     shell: Option<String>,
     dir: Option<TempDir>,
@@ -69,6 +70,7 @@ impl Plan {
             config: None,
             workers: 1,
             listen: Some("127.0.0.1:0".into()),
+            admin: "off".into(),
             log_off: false,
             shell: None,
             dir: None,
@@ -90,6 +92,12 @@ impl Plan {
     /// No `--listen`: the file says where.
     pub fn without_flags(mut self) -> Plan {
         self.listen = None;
+        self
+    }
+
+    /// The admin interface listens too, at any free port of loopback.
+    pub fn admin(mut self) -> Plan {
+        self.admin = "127.0.0.1:0".into();
         self
     }
 
@@ -143,7 +151,7 @@ impl Plan {
             }
             None => Command::new(binary),
         };
-        command.arg("serve").args(["--admin", "off"]);
+        command.arg("serve").args(["--admin", &self.admin]);
         if let Some(listen) = &self.listen {
             command.args(["--listen", listen]);
         }
