@@ -154,7 +154,8 @@ fn errors_of_the_upstream_pass_untouched(driver: Driver) {
         let gateway = Gateway::in_front_of(driver, up.port);
         let got = ask(&gateway);
         assert_eq!(got.status, status);
-        let expected = format!(r#"{{"error":{{"message":"scripted {status}","type":"server_error"}}}}"#);
+        let expected =
+            format!(r#"{{"error":{{"message":"scripted {status}","type":"server_error"}}}}"#);
         assert_eq!(got.text(), expected);
         assert_eq!(got.header("retry-after"), Some("7"));
         assert_eq!(got.header("x-request-id"), Some("r"));
@@ -266,7 +267,12 @@ fn who_is_not_known_is_a_401(driver: Driver) {
     };
     assert_error(&ask(""), 401, "authentication_error", "client");
     for carrier in ["x-portkey-api-key: ", "authorization: Bearer ", "x-api-key: ", "api-key: "] {
-        assert_error(&ask(&format!("{carrier}tl-wrong\r\n")), 401, "authentication_error", "client");
+        assert_error(
+            &ask(&format!("{carrier}tl-wrong\r\n")),
+            401,
+            "authentication_error",
+            "client",
+        );
         assert_eq!(ask(&format!("{carrier}{KEY}\r\n")).status, 502, "{carrier}");
     }
     // The first carrier decides; there is no trying of the next.
@@ -289,7 +295,8 @@ fn errors_speak_the_clients_dialect(driver: Driver) {
     let error = &got.json()["error"];
     let names: Vec<&str> = error.as_object().expect("an object").keys().map(|k| &**k).collect();
     assert_eq!(names, ["message", "type", "param", "code"], "{error}");
-    let wrong = b"POST /v1/messages HTTP/1.1\r\nhost: a\r\nx-api-key: no\r\ncontent-length: 2\r\n\r\n{}";
+    let wrong =
+        b"POST /v1/messages HTTP/1.1\r\nhost: a\r\nx-api-key: no\r\ncontent-length: 2\r\n\r\n{}";
     let got = gateway.connect().ask(wrong);
     assert_eq!((got.status, got.error_type()), (401, "authentication_error".into()));
     assert_eq!(got.json()["type"], "error");

@@ -98,7 +98,8 @@ fn retry_after_is_honoured_where_asked(driver: Driver) {
     });
     for spelling in ["use_retry_after_header", "use_retry_after_headers"] {
         let gateway = Gateway::in_front_of(driver, up.port);
-        let config = format!(r#"{{"virtual_key":"up","retry":{{"attempts":2,"{spelling}":true}}}}"#);
+        let config =
+            format!(r#"{{"virtual_key":"up","retry":{{"attempts":2,"{spelling}":true}}}}"#);
         let begun = Instant::now();
         let got = gateway.connect().ask(&under(&config, &chat("m")));
         assert_eq!((got.status, got.header(RETRIES)), (200, Some("1")));
@@ -202,7 +203,8 @@ fn bring_your_own_key(driver: Driver) {
         gateway.connect().ask(request.as_bytes())
     };
     assert_eq!(ask(&own, "/v1/chat/completions").status, 200);
-    let anthropic = own.replace("openai", "anthropic").replace("authorization: Bearer", "x-api-key:");
+    let anthropic =
+        own.replace("openai", "anthropic").replace("authorization: Bearer", "x-api-key:");
     assert_eq!(ask(&anthropic, "/v1/messages").status, 200);
     let headers: Vec<Value> = sandbox.requests().iter().map(|r| r["headers"].clone()).collect();
     assert_eq!(headers[0]["authorization"], "…-own");
@@ -234,13 +236,19 @@ fn traces_and_metadata_are_logged(driver: Driver) {
     let got = gateway.connect().ask(&post("/v1/chat/completions", odd, &chat("m")));
     assert_eq!(got.status, 200, "ignored and counted");
     let heard = up.last();
-    assert!(!heard.head.contains("metadata") && !heard.head.contains("x-portkey"), "{}", heard.head);
+    assert!(
+        !heard.head.contains("metadata") && !heard.head.contains("x-portkey"),
+        "{}",
+        heard.head
+    );
 }
 
 fn models_are_listed(driver: Driver) {
     let sandbox = sandbox::Box::start();
-    let config = gateway::simple(sandbox.port())
-        .replace("plain: { virtual_key: up }", "plain: { virtual_key: up, override_params: { model: gpt-4o } }");
+    let config = gateway::simple(sandbox.port()).replace(
+        "plain: { virtual_key: up }",
+        "plain: { virtual_key: up, override_params: { model: gpt-4o } }",
+    );
     let gateway = Gateway::new(driver).config(config).start();
     let mut conn = gateway.connect();
     let listed = conn.ask(&get("/v1/models", "")).json();
