@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod by_task;
 mod admin;
 mod chat;
 mod drain;
