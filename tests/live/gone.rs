@@ -61,7 +61,10 @@ fn while_the_first_byte_is_waited_for(driver: Driver) {
         drop(kept);
     }
     for record in gateway.records(WAYS.len()) {
-        assert_eq!((&record["client_gone"], &record["error"]), (&true.into(), &"client_gone".into()));
+        assert_eq!(
+            (&record["client_gone"], &record["error"]),
+            (&true.into(), &"client_gone".into())
+        );
     }
 }
 
@@ -90,8 +93,10 @@ fn between_two_tokens(driver: Driver) {
 
 fn during_a_retry_back_off(driver: Driver) {
     let up = Upstream::answering(error_answer(503, ""));
-    let config = gateway::simple(up.port)
-        .replace("plain: { virtual_key: up }", "plain: { virtual_key: up, retry: { attempts: 3 } }");
+    let config = gateway::simple(up.port).replace(
+        "plain: { virtual_key: up }",
+        "plain: { virtual_key: up, retry: { attempts: 3 } }",
+    );
     let gateway = Gateway::new(driver).config(config).start();
     for (number, way) in WAYS.into_iter().enumerate() {
         let mut conn = gateway.connect();
@@ -117,7 +122,8 @@ fn while_an_upload_is_under_way(driver: Driver) {
     let gateway = Gateway::in_front_of(driver, up.port);
     for (number, way) in WAYS.into_iter().enumerate() {
         let mut conn = gateway.connect();
-        let head = "content-type: multipart/form-data; boundary=x\r\ncontent-length: 1000000\r\n\r\n";
+        let head =
+            "content-type: multipart/form-data; boundary=x\r\ncontent-length: 1000000\r\n\r\n";
         let head = crate::harness::http::bare("POST", "/v1/files", head);
         conn.send(&head[..head.len() - 2]);
         conn.send(&[b'x'; 1000]);

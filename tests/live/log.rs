@@ -46,8 +46,7 @@ fn every_request_is_in_the_log_exactly_once(driver: Driver) {
     let total = if is_full() { 100_000 } else { 8_000 };
     let each = total / CONNECTIONS / PIPELINED;
     let up = answering();
-    let mut gateway =
-        Gateway::new(driver).workers(2).config(gateway::simple(up.port)).start();
+    let mut gateway = Gateway::new(driver).workers(2).config(gateway::simple(up.port)).start();
     let address = gateway.address;
     let clients: Vec<_> = (0..CONNECTIONS)
         .map(|client| {
@@ -214,10 +213,8 @@ fn a_torn_tail_is_cut_and_said(driver: Driver) {
 fn a_full_disk_stops_no_traffic(driver: Driver) {
     let up = answering();
     // No file may grow beyond 64 KiB: what a full disk is to a file that is appended to.
-    let mut gateway = Gateway::new(driver)
-        .config(gateway::simple(up.port))
-        .after("ulimit -f 64")
-        .start();
+    let mut gateway =
+        Gateway::new(driver).config(gateway::simple(up.port)).after("ulimit -f 64").start();
     let mut conn = gateway.connect();
     let until = Instant::now() + DEADLINE;
     let mut sent = 0;

@@ -9,6 +9,7 @@
 mod harness;
 
 mod admin;
+mod bodies;
 mod chat;
 mod drain;
 mod dump;

@@ -36,9 +36,8 @@ fn answering() -> Upstream {
 /// A configuration that differs from others of its kind by a model that nobody asks for.
 fn numbered(port: u16, number: usize) -> String {
     let plain = "plain: { virtual_key: up }";
-    let other = format!(
-        "{plain}\n  other: {{ virtual_key: up, override_params: {{ model: m{number} }} }}"
-    );
+    let other =
+        format!("{plain}\n  other: {{ virtual_key: up, override_params: {{ model: m{number} }} }}");
     gateway::simple(port).replace(plain, &other)
 }
 
@@ -85,7 +84,8 @@ fn a_hundred_reloads_under_load_fail_no_request(driver: Driver) {
     assert_eq!(published.len(), 51, "{said}");
     let records = log::records(&gateway.log_dir());
     assert_eq!(records.len(), answered);
-    let used: BTreeSet<u64> = records.iter().filter_map(|record| record["epoch"].as_u64()).collect();
+    let used: BTreeSet<u64> =
+        records.iter().filter_map(|record| record["epoch"].as_u64()).collect();
     assert!(used.is_subset(&published), "{used:?}\n{published:?}");
     assert!(used.len() > 1, "one epoch only: {used:?}");
     for epoch in &published {
@@ -101,7 +101,8 @@ fn sighup_reloads(driver: Driver) {
     let gateway = Gateway::in_front_of(driver, one.port);
     let mut conn = gateway.connect();
     assert_eq!(conn.post("/v1/chat/completions", &chat("m")).text(), "{\"n\":1}");
-    std::fs::write(gateway.dir().join("trunkline.yaml"), gateway::simple(two.port)).expect("a file");
+    std::fs::write(gateway.dir().join("trunkline.yaml"), gateway::simple(two.port))
+        .expect("a file");
     gateway.signal(Signal::HUP);
     gateway.hears("is in force");
     let again = conn.post("/v1/chat/completions", &chat("m"));

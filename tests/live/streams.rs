@@ -50,7 +50,9 @@ impl Gate {
 /// Two targets: the first is `port`, the second `other`.
 pub fn fallback(port: u16, other: u16) -> String {
     let base = |name: &str, port: u16| {
-        format!("  {name}: {{ provider: openai, base_url: \"http://127.0.0.1:{port}/v1\", api_key: sk }}\n")
+        format!(
+            "  {name}: {{ provider: openai, base_url: \"http://127.0.0.1:{port}/v1\", api_key: sk }}\n"
+        )
     };
     format!(
         "virtual_keys:\n{}{}configs:\n  both:\n    strategy: {{ mode: fallback }}\n    targets:\n      \
@@ -100,8 +102,10 @@ fn each_read_is_flushed_at_once(driver: Driver) {
 }
 
 fn an_error_before_content_falls_over(driver: Driver) {
-    let error = "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"code\":503}}\n\n";
-    let role = "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+    let error =
+        "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"code\":503}}\n\n";
+    let role =
+        "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";
     for first in [vec![error], vec![role, error], vec![role], vec![": ping\n\n", role, DONE]] {
         let one = streaming(&first);
         let two = streaming(&[&delta("two"), FINISH, DONE]);
