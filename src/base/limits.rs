@@ -322,3 +322,8 @@ pub const EPOCHS_TOLD_MAX: usize = 32;
 pub const CREDENTIAL_BYTES_SHOWN_MIN: usize = 16;
 
 const _: () = assert!(ADMIN_CONNECTIONS_MAX < DESCRIPTORS_KEPT / 2);
+/// A pooled connection that ends so soon after a request was written had been closed by its peer before: the request
+/// was not served and is sent again. One that ends later had the request.
+pub const STALE_WITHIN: Duration = Duration::from_secs(1);
+/// The slowest that an upstream may take a request, in bytes a second, after the time that its first byte may take.
+pub const SEND_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;

@@ -33,10 +33,10 @@ fn leaves(config: &Config) -> impl Iterator<Item = &Leaf> {
     std::iter::from_fn(move || {
         loop {
             let node = nodes.pop()?;
-            nodes.extend(node.children());
             if let NodeKind::Leaf(leaf) = &node.kind {
                 return Some(&**leaf);
             }
+            nodes.extend(node.children());
         }
     })
 }

@@ -75,7 +75,7 @@ pub enum After {
 /// Serves a connection until it ends.
 pub async fn serve<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>) {
     loop {
-        client.answered = false;
+        client.answered = None;
         let after = match next_head(&mut client).await {
             Next::Incoming(asked) => exchange::serve(&mut client, &asked).await,
             Next::Malformed(error) => {

@@ -88,8 +88,11 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     let after = match outcome {
         Ok(after) => after,
         Err(fault) => {
+            // A bug struck while the answer was on its way: nobody knows how much of it is out.
+            let under_way = client.answered.is_some() && entry.status == 0;
+            entry.truncated |= under_way && fault.kind == Kind::Bug;
             let after = rescue::answer(client, incoming, dialect, &fault, &mut notes).await;
-            entry.status = if client.answered { rescue::status(&fault) } else { entry.status };
+            entry.status = client.answered.unwrap_or_default();
             entry.client_gone |= fault.kind == Kind::ClientGone;
             entry.fault = Some(fault);
             after

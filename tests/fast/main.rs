@@ -10,6 +10,7 @@ mod log;
 mod monoio_http_faults;
 mod policy;
 mod sandbox;
+mod sim;
 mod sse;
 mod tidy;
 mod world;

@@ -163,6 +163,13 @@ class Answer:
         await self.chunk(self.format.piece("one ") + self.format.piece("two "))
         return await self.chunk(b"")
 
+    async def do_nodone(self, _request):
+        """A whole answer whose stream ends without `[DONE]`, as some hosts' do."""
+        await self.open_stream()
+        await self.chunk(self.format.piece("one ") + self.format.piece("two "))
+        await self.chunk(self.format.ending(False).removesuffix(b"data: [DONE]\n\n"))
+        return await self.chunk(b"")
+
     async def do_firsterror(self, _request):
         """`firsterror-529`: status 200, and the stream says that error before any content."""
         await self.open_stream(with_text=False)

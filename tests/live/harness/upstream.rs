@@ -133,6 +133,11 @@ impl Peer {
         Some(heard)
     }
 
+    /// Requests that the upstream has received, on all connections.
+    pub fn count(&self) -> usize {
+        self.seen.lock().expect("a lock").requests.len()
+    }
+
     /// Reads one request and forgets it: what load tests need.
     pub fn request_unrecorded(&mut self) -> Option<()> {
         let head = self.head()?;
