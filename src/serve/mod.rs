@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod attempts;
+pub mod bodies;
 pub mod body;
 pub mod client;
 pub mod connection;

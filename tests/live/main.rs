@@ -10,6 +10,7 @@ mod harness;
 
 mod by_task;
 mod admin;
+mod bodies;
 mod chat;
 mod drain;
 mod dump;
