@@ -279,3 +279,46 @@ pub const HOST_LABELS_MAX: usize = 10;
 pub const HOST_BYTES_MAX: usize = 253;
 
 const _: () = assert!(CONFIG_FILE_DEPTH_MAX > 2 * POLICY_DEPTH_MAX + 8);
+
+// -- conditions --
+/// Nesting of `$and` and `$or` in a condition. Written ones need two.
+pub const CONDITION_DEPTH_MAX: usize = 16;
+/// Compiled size of one regular expression in a condition of the file, in bytes.
+pub const CONDITION_REGEX_BYTES_MAX: usize = 1 << 20;
+/// The same in an inline config, which is compiled for one request.
+pub const INLINE_REGEX_BYTES_MAX: usize = 128 << 10;
+/// Regular expressions of one inline config: what a request may cost before it is sent.
+pub const INLINE_REGEXES_MAX: usize = 16;
+/// How much of a text the regular expressions of conditions read, in bytes: a body field may have millions, and the
+/// request that brings them may bring the expressions too.
+pub const CONDITION_TEXT_BYTES_MAX: usize = 64 << 10;
+// -- the admin interface --
+/// Connections to the admin interface at once: a person, a scraper and a few scripts. More wait in the kernel.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Largest request head of the admin interface, in bytes; hyper takes no smaller bound.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Header lines of a request to the admin interface.
+pub const ADMIN_HEADERS_MAX: usize = 64;
+/// How long a client of the admin interface may take to send a head, the wait between two requests included.
+pub const ADMIN_HEAD_WITHIN: Duration = Duration::from_secs(15);
+/// How long one connection to the admin interface lives: a client that reads nothing must not keep its place.
+pub const ADMIN_CONNECTION_FOR: Duration = Duration::from_secs(600);
+/// Largest request body that the admin interface admits, in bytes: no route of this version reads one.
+pub const ADMIN_BODY_BYTES_MAX: u64 = 64 * 1024;
+/// How long the admin interface waits after a failed accept.
+pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Largest file that is taken for a kept admin token, in bytes.
+pub const ADMIN_TOKEN_FILE_BYTES_MAX: u64 = 1024;
+/// Shortest kept admin token that is believed, in bytes.
+pub const ADMIN_TOKEN_BYTES_MIN: usize = 16;
+/// Epochs that the admin interface tells of.
+pub const EPOCHS_TOLD_MAX: usize = 32;
+/// A credential must be this long before its last 4 characters are shown, so that they tell nothing worth having.
+pub const CREDENTIAL_BYTES_SHOWN_MIN: usize = 16;
+
+const _: () = assert!(ADMIN_CONNECTIONS_MAX < DESCRIPTORS_KEPT / 2);
+/// A pooled connection that ends so soon after a request was written had been closed by its peer before: the request
+/// was not served and is sent again. One that ends later had the request.
+pub const STALE_WITHIN: Duration = Duration::from_secs(1);
+/// The slowest that an upstream may take a request, in bytes a second, after the time that its first byte may take.
+pub const SEND_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;

@@ -13,6 +13,10 @@ struct Cli {
     args: dump::Args,
 }
 
+const EXIT_BUG: u8 = 70;
+
 fn main() -> ExitCode {
-    dump::run(&Cli::parse().args)
+    let cli = Cli::parse();
+    // What a panic says is on stderr by then.
+    std::panic::catch_unwind(|| dump::run(&cli.args)).unwrap_or(ExitCode::from(EXIT_BUG))
 }

@@ -179,3 +179,13 @@ impl ServeArgs {
 fn exit(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(70))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_contradicts_itself() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+}

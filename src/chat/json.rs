@@ -122,10 +122,37 @@ impl Json {
     }
 }
 
-/// Appends `text` as a JSON string, quotes included.
+/// Appends `text` as a JSON string, quotes included. What Unicode calls a line end is escaped: readers of event streams
+/// that are still about (Portkey's for Node, older ones of OpenAI and Anthropic) would cut the event there.
 pub fn push_text(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("writing a string into a Vec cannot fail");
+    let start = out.len();
+    serde_json::to_writer(&mut *out, text).expect("writing a string into a Vec cannot fail");
+    // Most text has no character of this kind, and most text can be told so by two bytes.
+    let bytes = text.as_bytes();
+    if memchr::memchr2(LINE_ENDS_BEGIN.0, LINE_ENDS_BEGIN.1, bytes).is_some()
+        && text.contains(LINE_ENDS)
+    {
+        escape_line_ends(out, start);
+    }
 }
+
+fn escape_line_ends(out: &mut Vec<u8>, start: usize) {
+    let plain = out.split_off(start);
+    let plain = String::from_utf8_lossy(&plain); // it is UTF-8: nothing is lost, nothing copied
+    for part in plain.split_inclusive(LINE_ENDS) {
+        match part.char_indices().next_back() {
+            Some((at, end)) if LINE_ENDS.contains(&end) => {
+                out.extend_from_slice(&part.as_bytes()[..at]);
+                out.extend_from_slice(format!("\\u{:04x}", u32::from(end)).as_bytes());
+            }
+            _ => out.extend_from_slice(part.as_bytes()),
+        }
+    }
+}
+
+/// Next line, line separator, paragraph separator; and the bytes that these begin with in UTF-8.
+const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+const LINE_ENDS_BEGIN: (u8, u8) = (0xc2, 0xe2);
 
 #[cfg(test)]
 mod tests {
@@ -138,5 +165,15 @@ mod tests {
         json.key("b").open_object().close_object().key("c").float(0.5).key("d").bool(true);
         json.close_object();
         assert_eq!(json.into_bytes(), br#"{"a":[1,"q\"\n",null],"b":{},"c":0.5,"d":true}"#);
+    }
+
+    #[test]
+    fn no_reader_of_lines_finds_an_end_in_a_text() {
+        let mut json = Json::new();
+        json.text("a\u{2028}\u{2019}b\u{85}\u{a0}\u{2029}");
+        let written = json.into_bytes();
+        assert_eq!(written, "\"a\\u2028\u{2019}b\\u0085\u{a0}\\u2029\"".as_bytes());
+        let read: String = serde_json::from_slice(&written).expect("JSON");
+        assert_eq!(read, "a\u{2028}\u{2019}b\u{85}\u{a0}\u{2029}");
     }
 }

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Allow, ApiKey, Config, Log, OnFull, Origin, VirtualKey, Workers,
+    condition::{Condition, Then},
     policy::{Leaf, Node, NodeKind, Policy},
 };
 
@@ -12,6 +13,32 @@ use super::{
 #[must_use]
 pub fn digest(config: &Config) -> [u8; 32] {
     Sha256::digest(render(config).to_string().as_bytes()).into()
+}
+
+/// Whether two configurations of one digest hold the same credentials too.
+#[must_use]
+pub fn same_secrets(one: &Config, other: &Config) -> bool {
+    let token = |config: &Config| config.admin.as_ref().and_then(|admin| admin.token.clone());
+    let of_keys = one.virtual_keys.iter().map(|key| &key.credential);
+    let of_leaves = |config| -> Vec<_> {
+        leaves(config).map(|leaf| (leaf.api_key.clone(), leaf.options.clone())).collect()
+    };
+    token(one) == token(other)
+        && of_keys.eq(other.virtual_keys.iter().map(|key| &key.credential))
+        && of_leaves(one) == of_leaves(other)
+}
+
+fn leaves(config: &Config) -> impl Iterator<Item = &Leaf> {
+    let mut nodes: Vec<&Node> = config.configs.iter().map(|named| &named.policy.root).collect();
+    std::iter::from_fn(move || {
+        loop {
+            let node = nodes.pop()?;
+            if let NodeKind::Leaf(leaf) = &node.kind {
+                return Some(&**leaf);
+            }
+            nodes.extend(node.children());
+        }
+    })
 }
 
 /// Everything that a configuration says, except credentials.
@@ -136,8 +163,24 @@ fn node<'n>(node: &Node, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
             json!({ "fallback": children(targets), "on_status_codes": on_status_codes })
         }
         NodeKind::LoadBalance { targets } => json!({ "loadbalance": children(targets) }),
+        NodeKind::Conditional { conditions, default, targets } => json!({
+            "conditional": children(targets),
+            "conditions": conditions.iter().flatten().map(condition).collect::<Vec<_>>(),
+            "default": default.as_ref().map(then),
+        }),
     };
     json!({ "path": node.path, "name": node.name, "weight": node.weight, "kind": kind })
+}
+
+fn condition(condition: &Condition) -> Value {
+    json!({ "query": condition.written, "then": then(&condition.then) })
+}
+
+fn then(then: &Then) -> Value {
+    match then {
+        Then::Target(index) => json!(index),
+        Then::Unknown(name) => json!(name),
+    }
 }
 
 fn leaf<'n>(leaf: &Leaf, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
@@ -173,4 +216,35 @@ fn leaf<'n>(leaf: &Leaf, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
         "strict": leaf.strict,
         "options": options,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{check::check, variables::Variables};
+
+    fn config(credential: &str, inline: &str, token: &str) -> Config {
+        let text = format!(
+            "admin: {{ token: {token} }}\n\
+             virtual_keys: {{ vk: {{ provider: openai, api_key: {credential} }} }}\n\
+             configs: {{ c: {{ strategy: {{ mode: fallback }}, targets: [{{ virtual_key: vk }}, \
+             {{ provider: openai, api_key: {inline} }}] }} }}\n"
+        );
+        let checked = check(&text, Variables::Lookup(&|_| None));
+        checked.config.unwrap_or_else(|| panic!("{:?}", checked.mistakes))
+    }
+
+    #[test]
+    fn a_credential_alone_is_a_difference_though_the_digest_does_not_know_it() {
+        let old = config("one", "two", "a-token-of-the-file");
+        assert!(same_secrets(&old, &config("one", "two", "a-token-of-the-file")));
+        for new in [
+            config("new", "two", "a-token-of-the-file"),
+            config("one", "new", "a-token-of-the-file"),
+            config("one", "two", "another-token"),
+        ] {
+            assert_eq!(old.digest, new.digest);
+            assert!(!same_secrets(&old, &new));
+        }
+    }
 }

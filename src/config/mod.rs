@@ -3,10 +3,12 @@
 
 pub mod check;
 pub mod compile;
+pub mod condition;
 pub mod digest;
 pub mod hosts;
 mod keyring;
 mod nearest;
+pub mod pattern;
 pub mod policy;
 pub mod providers;
 pub mod report;

@@ -8,7 +8,10 @@ use crate::{
     provider::Adapter,
 };
 
-use super::Origin;
+use super::{
+    Origin,
+    condition::{Condition, Then},
+};
 
 /// A compiled config object, from the file or from a request's header.
 #[derive(Debug)]
@@ -53,6 +56,29 @@ pub enum NodeKind {
         /// Any order; at least one has a weight above 0.
         targets: Vec<Node>,
     },
+    /// The child that the first condition which holds names.
+    Conditional {
+        /// In order; `None`: none were given, which only a request may do.
+        conditions: Option<Vec<Condition>>,
+        /// The child chosen if no condition holds.
+        default: Option<Then>,
+        /// Chosen by name.
+        targets: Vec<Node>,
+    },
+}
+
+impl Node {
+    /// The children; none below a leaf.
+    #[must_use]
+    pub fn children(&self) -> &[Node] {
+        match &self.kind {
+            NodeKind::Leaf(_) => &[],
+            NodeKind::Single(child) => std::slice::from_ref(child),
+            NodeKind::Fallback { targets, .. }
+            | NodeKind::LoadBalance { targets }
+            | NodeKind::Conditional { targets, .. } => targets,
+        }
+    }
 }
 
 /// A target with everything that its ancestors handed down.

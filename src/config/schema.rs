@@ -36,6 +36,7 @@ pub fn schema() -> Value {
             ] },
             "virtual_key": with_settings(VIRTUAL_KEY),
             "config": with_settings(CONFIG),
+            "condition": object(CONDITION),
             "api_key": object(API_KEY),
             "core": { "type": "integer", "minimum": 0, "maximum": 1023 },
         }),
@@ -234,10 +235,22 @@ const CONFIG: &[Row] = &[
 const STRATEGY: &[Row] = &[
     (
         "mode",
-        Type::Choice(&["single", "fallback", "loadbalance"]),
-        "The first, in order, by weight.",
+        Type::Choice(&["single", "fallback", "loadbalance", "conditional"]),
+        "The first, in order, by weight, by what the request says.",
     ),
     ("on_status_codes", Type::Statuses, "fallback: only these lead to the next target."),
+    ("conditions", Type::ListOf("condition"), "conditional: the first that holds decides."),
+    ("default", Type::Text, "conditional: the name of the target if no condition holds."),
+];
+
+const CONDITION: &[Row] = &[
+    (
+        "query",
+        Type::Anything,
+        "What must hold of metadata.NAME, params.NAME and url.pathname: values, or $eq $ne $gt $gte $lt $lte $in $nin \
+         $regex; $and and $or take lists of queries.",
+    ),
+    ("then", Type::Text, "The name of the target that is chosen."),
 ];
 
 const RETRY: &[Row] = &[

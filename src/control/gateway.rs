@@ -1,4 +1,4 @@
-//! The gateway process: bind, start the workers, wait for signals, drain, close the log.
+//! The gateway process: bind, start the workers and the admin interface, wait for signals, drain, close the log.
 
 use std::{
     io,
@@ -9,11 +9,12 @@ use std::{
     thread::JoinHandle,
 };
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use super::{
+    admin,
     load::{self, Origin, Overrides},
-    reload::{self, Reloader},
+    reload::{self, Outcome, Reloader},
 };
 use crate::{
     base::limits,
@@ -80,16 +81,21 @@ pub struct Running {
     pub log_dir: Option<PathBuf>,
     hub: Arc<Hub>,
     reloader: Reloader,
+    events: mpsc::Receiver<Event>,
     workers: Vec<JoinHandle<io::Result<()>>>,
+    admin: Option<admin::Server>,
     log: Option<LogWriter>,
 }
 
 fn start(plan: Plan) -> Result<Running, String> {
+    // A file at its size limit is an error of that write, as a full disk is, and not the end of the process.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let clock = Clock::start();
     let config = load::configuration(&plan.origin, &plan.overrides)?;
     let cores = cores_of(&config.workers)?;
     let driver = choose_driver(plan.driver)?;
     let (listeners, listen) = bind(config.listen, cores.len())?;
+    let admin = admin::bind(&config)?;
     let connections_max = connections_max(&config, cores.len());
     let tls = config.tls.is_some();
     let log_dir = config.log.as_ref().map(|log| log.dir.clone());
@@ -108,30 +114,47 @@ fn start(plan: Plan) -> Result<Running, String> {
         cores.len(),
         driver.as_str(),
     );
+    let own: Vec<SocketAddr> =
+        [listen].into_iter().chain(admin.as_ref().map(admin::Bound::address)).collect();
+    let counters: Vec<Arc<Counters>> = cores.iter().map(|_| Arc::default()).collect();
     let mut workers = Vec::new();
     let parts = cores.into_iter().zip(listeners).zip(boxes).zip(senders).enumerate();
     for (number, (((core, listener), (mailbox, ear)), sender)) in parts {
         let questions = questions.clone();
         let start = Start { number, core, driver, clock, listener, questions, mailbox, ear };
         let hub = Arc::clone(&hub);
-        workers.push(spawn_worker(start, hub, sender, vec![listen], connections_max)?);
+        let core = (hub, sender, Arc::clone(&counters[number]), own.clone());
+        workers.push(spawn_worker(start, core, connections_max)?);
     }
     let reloader = Reloader::new(plan.origin, plan.overrides, Arc::clone(&hub), clock);
-    Ok(Running { listen, tls, log_dir, hub, reloader, workers, log })
+    let (events, heard) = mpsc::channel();
+    listen_for_events(&events).map_err(|_| "trunkline: signals cannot be heard here")?;
+    let process = admin::Process {
+        hub: Arc::clone(&hub),
+        reloads: reloader.reloads(),
+        counters,
+        log: log.as_ref().map(LogWriter::counters),
+        driver,
+        clock,
+        started: clock.unix_now(),
+        events,
+    };
+    let admin = admin.map(|admin| admin.serve(process)).transpose()?;
+    Ok(Running { listen, tls, log_dir, hub, reloader, events: heard, workers, admin, log })
 }
+
+/// What a core is made of besides its machine; see [`Core::new`].
+type CoreParts = (Arc<Hub>, Option<LogSender>, Arc<Counters>, Vec<SocketAddr>);
 
 fn spawn_worker(
     start: Start,
-    hub: Arc<Hub>,
-    sender: Option<LogSender>,
-    listeners: Vec<SocketAddr>,
+    (hub, log, counters, listeners): CoreParts,
     connections_max: usize,
 ) -> Result<JoinHandle<io::Result<()>>, String> {
     let name = format!("worker-{}", start.number);
     let run = move || {
         worker::run(start, |net| {
-            let counters = Arc::new(Counters::default());
-            Gateway::new(Core::new(net, hub, sender, counters, listeners), connections_max)
+            Gateway::new(Core::new(net, hub, log, counters, listeners), connections_max)
         })
     };
     std::thread::Builder::new()
@@ -231,29 +254,32 @@ fn open_log(config: &Config, workers: usize) -> Result<OpenedLog, String> {
     Ok((Some(writer), senders.into_iter().map(Some).collect()))
 }
 
-enum Event {
+/// What the main thread is told.
+pub(super) enum Event {
+    /// A signal.
     Signal(i32),
+    /// It is time to look at the watched files.
     Look,
+    /// Reload, and tell what came of it.
+    Reload(tokio::sync::oneshot::Sender<Outcome>),
 }
 
 impl Running {
     /// Waits for signals; ends with the drain.
     fn wait(mut self) -> ExitCode {
-        let Ok(events) = events() else {
-            eprintln!("trunkline: signals cannot be heard here");
-            return ExitCode::from(70);
-        };
-        while let Ok(event) = events.recv() {
+        while let Ok(event) = self.events.recv() {
             match event {
-                Event::Signal(SIGHUP) => self.reloader.reload(),
+                Event::Signal(SIGHUP) => drop(self.reloader.reload()),
                 Event::Look => self.reloader.watch(),
+                // Whoever asked may have gone meanwhile.
+                Event::Reload(tell) => drop(tell.send(self.reloader.reload())),
                 Event::Signal(_) => break,
             }
         }
         eprintln!("trunkline: draining; a second signal ends at once");
         self.hub.drain();
         std::thread::spawn(move || {
-            while let Ok(event) = events.recv() {
+            while let Ok(event) = self.events.recv() {
                 if matches!(event, Event::Signal(SIGTERM | SIGINT)) {
                     std::process::exit(1);
                 }
@@ -266,22 +292,25 @@ impl Running {
                 code = ExitCode::from(70);
             }
         }
+        if let Some(admin) = self.admin {
+            admin.stop();
+        }
         if let Some(log) = self.log {
             let summary = log.stop();
             eprintln!(
                 "trunkline: stopped; {} records written, {} dropped",
-                summary.written, summary.dropped
+                summary.written,
+                summary.dropped + summary.lost
             );
         }
         code
     }
 }
 
-/// Signals, and a regular look at the watched files, on one channel.
-fn events() -> io::Result<mpsc::Receiver<Event>> {
-    let (sender, receiver) = mpsc::channel();
+/// Signals, and a regular look at the watched files, on the channel.
+fn listen_for_events(events: &mpsc::Sender<Event>) -> io::Result<()> {
+    let (sender, looks) = (events.clone(), events.clone());
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let looks = sender.clone();
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             if sender.send(Event::Signal(signal)).is_err() {
@@ -297,5 +326,5 @@ fn events() -> io::Result<mpsc::Receiver<Event>> {
             }
         }
     })?;
-    Ok(receiver)
+    Ok(())
 }

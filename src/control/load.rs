@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     base::limits,
-    config::{self, Config, Log, Workers, check::check, report::Mistake, variables::Variables},
+    config::{Admin, Config, Log, Workers, check::check, report::Mistake, variables::Variables},
     io::{hub::Epoch, tls},
 };
 
@@ -54,7 +54,32 @@ pub fn configuration(origin: &Origin, overrides: &Overrides) -> Result<Config, S
             config.listen
         ));
     }
-    Ok(config)
+    match &config.admin {
+        Some(admin) => admin_may_listen(admin, config.listen).map(|()| config),
+        None => Ok(config),
+    }
+}
+
+/// The rules for the admin interface's address, which flags may have changed after the file was checked.
+fn admin_may_listen(admin: &Admin, gateway: SocketAddr) -> Result<(), String> {
+    let address = admin.listen;
+    if address == gateway && address.port() != 0 {
+        return Err(format!(
+            "trunkline: the gateway and the admin interface cannot both listen on {address}: choose another \
+             address with --admin, or --admin off"
+        ));
+    }
+    if address.ip().is_loopback() || (admin.token.is_some() && admin.insecure) {
+        return Ok(());
+    }
+    let missing = match admin.token {
+        None => "a token: set `admin.token`",
+        Some(_) => "TLS: accept the risk with `insecure: true` below `admin`",
+    };
+    Err(format!(
+        "trunkline: --admin {address} is not on loopback and has no protection by {missing} in the file, or listen on \
+         127.0.0.1"
+    ))
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -92,8 +117,8 @@ impl Overrides {
             config.listen = listen;
         }
         if let Some(admin) = self.admin {
-            config.admin = admin
-                .map(|listen| config::Admin { listen, ..config.admin.clone().unwrap_or_default() });
+            config.admin =
+                admin.map(|listen| Admin { listen, ..config.admin.clone().unwrap_or_default() });
         }
         if let Some(count) = self.workers {
             config.workers = Workers::Count(count);

@@ -1,5 +1,6 @@
 //! Everything about the process that is not a request: starting and ending it, reloading, commands.
 
+pub mod admin;
 pub mod check;
 pub mod gateway;
 pub mod key_command;

@@ -2,14 +2,16 @@
 //! an invalid one is refused and said.
 
 use std::{
+    collections::VecDeque,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use super::load::{self, Origin, Overrides};
 use crate::{
-    config::Config,
+    base::{limits, units::UnixTime},
+    config::{Config, digest},
     io::{
         clock::Clock,
         hub::{Epoch, Hub},
@@ -24,6 +26,7 @@ pub struct Reloader {
     origin: Origin,
     overrides: Overrides,
     hub: Arc<Hub>,
+    reloads: Arc<Reloads>,
     clock: Clock,
     seen: Vec<(PathBuf, Option<Stamp>)>,
     /// The configuration that the process began with: what cannot change is compared with it.
@@ -38,13 +41,95 @@ struct Stamp {
     inode: u64,
 }
 
+/// What a reload came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A new epoch is in force.
+    Applied {
+        /// Its number.
+        epoch: u64,
+        /// What of it waits for a restart.
+        needs_restart: Vec<&'static str>,
+    },
+    /// There was nothing new.
+    Unchanged {
+        /// The epoch that goes on.
+        epoch: u64,
+    },
+    /// The file has mistakes.
+    Refused {
+        /// The epoch that goes on.
+        epoch: u64,
+        /// A line each.
+        mistakes: String,
+    },
+}
+
+/// What became of the reloads of this process; read by the admin interface.
+#[derive(Debug, Default)]
+pub struct Reloads(Mutex<Told>);
+
+/// What [`Reloads`] tells.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Epochs that came into force, the first one included.
+    pub applied: u64,
+    /// Files that were refused.
+    pub refused: u64,
+    /// When the last refusal was.
+    pub last_refused: Option<UnixTime>,
+    /// The newest epochs, the one in force last.
+    pub epochs: VecDeque<PastEpoch>,
+}
+
+/// An epoch that is or was in force.
+#[derive(Clone, Copy, Debug)]
+pub struct PastEpoch {
+    /// Its number.
+    pub number: u64,
+    /// The digest of its configuration.
+    pub digest: [u8; 32],
+    /// Since when.
+    pub since: UnixTime,
+}
+
+impl Reloads {
+    /// What there is to tell.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        self.lock().clone()
+    }
+
+    fn applied(&self, epoch: &Epoch, since: UnixTime) {
+        let mut told = self.lock();
+        told.applied += 1;
+        if told.epochs.len() >= limits::EPOCHS_TOLD_MAX {
+            told.epochs.pop_front();
+        }
+        let (number, digest) = (epoch.number, epoch.config.digest);
+        told.epochs.push_back(PastEpoch { number, digest, since });
+    }
+
+    fn refused(&self, at: UnixTime) {
+        let mut told = self.lock();
+        told.refused += 1;
+        told.last_refused = Some(at);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What cannot change while the process runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fixed {
     listen: std::net::SocketAddr,
     admin: Option<std::net::SocketAddr>,
     workers: crate::config::Workers,
-    log_dir: Option<PathBuf>,
+    state: PathBuf,
+    connections: Option<usize>,
+    log: Option<crate::config::Log>,
 }
 
 impl Fixed {
@@ -53,7 +138,9 @@ impl Fixed {
             listen: config.listen,
             admin: config.admin.as_ref().map(|admin| admin.listen),
             workers: config.workers.clone(),
-            log_dir: config.log.as_ref().map(|log| log.dir.clone()),
+            state: config.state.clone(),
+            connections: config.limits.connections,
+            log: config.log.clone(),
         }
     }
 
@@ -67,7 +154,19 @@ impl Fixed {
         note(self.listen == other.listen, "listen");
         note(self.admin == other.admin, "admin.listen");
         note(self.workers == other.workers, "workers");
-        note(self.log_dir == other.log_dir, "log.dir");
+        note(self.state == other.state, "state");
+        note(self.connections == other.connections, "limits.connections");
+        match (&self.log, &other.log) {
+            (Some(old), Some(new)) => {
+                note(old.dir == new.dir, "log.dir");
+                // Turned off, no body is logged from then on; the thread that writes them is started once.
+                note(old.bodies || !new.bodies, "log.bodies");
+                let retention = |log: &crate::config::Log| (log.retain_for, log.retain_bytes);
+                note(retention(old) == retention(new), "log.retention");
+                note(old.sync_every == new.sync_every, "log.sync");
+            }
+            (old, new) => note(old.is_none() && new.is_none(), "log.dir"),
+        }
         names
     }
 }
@@ -76,42 +175,69 @@ impl Reloader {
     /// For the epoch that the hub holds.
     pub fn new(origin: Origin, overrides: Overrides, hub: Arc<Hub>, clock: Clock) -> Reloader {
         let epoch = hub.epoch();
+        let reloads = Arc::new(Reloads::default());
+        reloads.applied(&epoch, clock.unix_now());
         let listening = Fixed::of(&epoch.config);
         let seen = stamps(&origin, &epoch.config);
-        Reloader { origin, overrides, hub, clock, seen, listening }
+        Reloader { origin, overrides, hub, reloads, clock, seen, listening }
     }
 
     /// Reloads if a watched file has changed.
     pub fn watch(&mut self) {
-        let files = self.seen.iter().map(|(path, _)| path.clone());
-        let now: Vec<_> = files.map(|path| (path.clone(), stamp(&path))).collect();
-        if now != self.seen {
-            self.seen = now;
+        if self.look() != self.seen {
             self.reload();
         }
     }
 
+    /// The watched files as they are now.
+    fn look(&self) -> Vec<(PathBuf, Option<Stamp>)> {
+        self.seen.iter().map(|(path, _)| (path.clone(), stamp(path))).collect()
+    }
+
+    /// What became of the reloads so far, and will be told of later ones.
+    pub fn reloads(&self) -> Arc<Reloads> {
+        Arc::clone(&self.reloads)
+    }
+
     /// Reads the file again and publishes it as a new epoch if it is valid.
-    pub fn reload(&mut self) {
+    pub fn reload(&mut self) -> Outcome {
         let old = self.hub.epoch();
+        // Before they are read: what changes from here on is seen at the next look.
+        self.seen = self.look();
         match self.attempt(&old) {
-            Ok(Some(epoch)) => {
-                let changed = self.listening.changed(&Fixed::of(&epoch.config));
-                if !changed.is_empty() {
-                    eprintln!("trunkline: {} need a restart to change", changed.join(", "));
-                }
-                self.seen = stamps(&self.origin, &epoch.config);
-                eprintln!("trunkline: epoch {} is in force", epoch.number);
-                self.hub.publish(epoch);
+            Ok(Some(epoch)) => self.apply(epoch),
+            Ok(None) => {
                 self.hub.reloaded(None);
+                Outcome::Unchanged { epoch: old.number }
             }
-            Ok(None) => self.hub.reloaded(None),
             Err(mistakes) => {
-                let text = mistakes.trim_end();
-                eprintln!("{text}\ntrunkline: refused; epoch {} stays in force", old.number);
-                self.hub.reloaded(Some(text.to_owned()));
+                let mistakes = mistakes.trim_end().to_owned();
+                eprintln!("{mistakes}\ntrunkline: refused; epoch {} stays in force", old.number);
+                self.reloads.refused(self.clock.unix_now());
+                self.hub.reloaded(Some(mistakes.clone()));
+                Outcome::Refused { epoch: old.number, mistakes }
             }
         }
+    }
+
+    fn apply(&mut self, epoch: Arc<Epoch>) -> Outcome {
+        let number = epoch.number;
+        let needs_restart = self.listening.changed(&Fixed::of(&epoch.config));
+        if !needs_restart.is_empty() {
+            eprintln!("trunkline: {} need a restart to change", needs_restart.join(", "));
+        }
+        let mut seen = stamps(&self.origin, &epoch.config);
+        for (path, stamp) in &mut seen {
+            if let Some((_, before)) = self.seen.iter().find(|(known, _)| known == path) {
+                *stamp = *before;
+            }
+        }
+        self.seen = seen;
+        eprintln!("trunkline: epoch {number} is in force");
+        self.reloads.applied(&epoch, self.clock.unix_now());
+        self.hub.publish(epoch);
+        self.hub.reloaded(None);
+        Outcome::Applied { epoch: number, needs_restart }
     }
 
     /// A new epoch; `None`: nothing has changed.
@@ -122,8 +248,9 @@ impl Reloader {
         let config = load::configuration(&self.origin, &self.overrides)?;
         let certificates =
             config.tls.is_some() || config.virtual_keys.iter().any(|key| key.ca.is_some());
-        // Certificates live in files of their own: those may have changed where the configuration has not.
-        if config.digest == old.config.digest && !certificates {
+        // The digest knows neither credentials nor what is in files of certificates: those may have changed.
+        let same = config.digest == old.config.digest && digest::same_secrets(&config, &old.config);
+        if same && !certificates {
             return Ok(None);
         }
         load::epoch(config, next_number(old.number, self.clock)).map(Some)

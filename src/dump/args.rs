@@ -16,7 +16,7 @@ pub struct Args {
     #[arg(short, long, conflicts_with_all = ["sum", "id", "check", "until"])]
     pub follow: bool,
     /// Only records that pass this filter.
-    #[arg(short, long = "where", value_name = "FILTER")]
+    #[arg(long = "where", value_name = "FILTER")]
     pub filter: Option<String>,
     /// Only requests from then on: `90s`, `1h`, `2d` ago, or `2026-04-23T14:15:00Z`, or a date.
     #[arg(long, value_name = "WHEN")]

@@ -35,7 +35,7 @@ pub(super) fn write(dirs: &[PathBuf], request_id: u128, out: &mut dyn Write) -> 
 fn write_segment(path: &Path, request_id: u128, out: &mut dyn Write) -> io::Result<u32> {
     let mut reader = SegmentReader::new(File::open(path)?, 0, None);
     let mut found = 0;
-    while let Some(piece) = reader.next()? {
+    while let Some(piece) = reader.next_piece()? {
         let Piece::Block { head, payload, .. } = piece else { continue };
         if head.kind != BlockKind::Body {
             continue;

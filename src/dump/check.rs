@@ -84,7 +84,7 @@ impl Check {
         let mut reader = SegmentReader::new(file, 0, None);
         let mut expected_block = 0;
         let mut blocks = 0_u64;
-        while let Some(piece) = reader.next()? {
+        while let Some(piece) = reader.next_piece()? {
             match piece {
                 Piece::Block { offset, head, payload } => {
                     blocks += 1;
@@ -299,7 +299,7 @@ fn grows(path: &Path, stretch: &Stretch) -> bool {
         thread::park_timeout(GROW_WAIT);
         let Ok(file) = File::open(path) else { return false };
         let mut reader = SegmentReader::new(file, 0, None);
-        while let Ok(Some(piece)) = reader.next() {
+        while let Ok(Some(piece)) = reader.next_piece() {
             if let Piece::Block { offset, .. } = piece
                 && offset >= stretch.offset
             {

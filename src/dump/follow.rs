@@ -87,7 +87,7 @@ impl Follower {
         if next.path.exists() {
             return Ok(Some(next));
         }
-        if self.quiet_polls % LIST_EVERY_POLLS != 0 {
+        if !self.quiet_polls.is_multiple_of(LIST_EVERY_POLLS) {
             return Ok(None);
         }
         let all = segments(&self.tail.dir, Row::Records)?;

@@ -130,7 +130,7 @@ impl SegmentRecords {
 
     pub(super) fn next(&mut self, selection: &Selection) -> io::Result<Option<Record>> {
         while self.ready.is_empty() {
-            let Some(piece) = self.reader.next()? else { return Ok(None) };
+            let Some(piece) = self.reader.next_piece()? else { return Ok(None) };
             match piece {
                 Piece::Block { offset, head, payload } => {
                     let length = crate::wire::record::block::HEAD_BYTES + payload.len();
@@ -192,7 +192,7 @@ fn segments_of(dir: &Path, selection: &Selection) -> io::Result<Vec<SegmentPath>
 /// When a segment was begun.
 fn started(path: &Path) -> Option<u64> {
     let mut reader = SegmentReader::new(File::open(path).ok()?, 0, None);
-    match reader.next().ok()?? {
+    match reader.next_piece().ok()?? {
         Piece::Block { head, payload, .. } if head.kind == BlockKind::Head => {
             Some(SegmentHead::decode(payload).ok()?.started_unix_nanos)
         }

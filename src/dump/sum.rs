@@ -107,18 +107,17 @@ impl Sums {
 
     fn write_table(&self, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
         let mut table = plain_table(width);
-        let titles = self.by.iter().map(FieldName::name);
-        let metric_titles = self.metrics.iter().map(|metric| metric.title.clone());
-        table.set_header(one_line(titles.chain(metric_titles).map(Cell::new)));
+        let fields = self.by.iter().map(|field| Cell::new(field.name()));
+        let metrics = self.metrics.iter();
+        let metrics = metrics.map(|one| Cell::new(&one.title).set_alignment(CellAlignment::Right));
+        table.set_header(one_line(fields.chain(metrics)));
         for (key, tallies) in self.sorted() {
             let group = key.iter().map(|text| Cell::new(named(text)));
             table.add_row(one_line(group.chain(self.cells(tallies))));
         }
-        if self.groups.len() != 1 || self.by.is_empty() {
-            if self.groups.is_empty() || self.groups.len() > 1 {
-                let group = self.by.iter().map(|_| Cell::new("(all)"));
-                table.add_row(one_line(group.chain(self.cells(&self.total))));
-            }
+        if self.groups.len() != 1 {
+            let group = self.by.iter().map(|_| Cell::new("(all)"));
+            table.add_row(one_line(group.chain(self.cells(&self.total))));
         }
         write_trimmed(&table, out)
     }

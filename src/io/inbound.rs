@@ -18,7 +18,7 @@ type Pending<R> = Pin<Box<dyn Future<Output = (R, io::Result<usize>, BytesMut)>>
 enum State<R> {
     /// No read under way.
     Idle(R),
-    /// A read is under way and holds the reader and the buffer.
+    /// A read is under way and holds the reader and a buffer of its own.
     Reading(Pending<R>),
     /// Between the two; also after a panic in a read.
     Gone,
@@ -45,12 +45,13 @@ impl<R: Reader> Inbound<R> {
         }
     }
 
-    /// What was received and not consumed. Empty while a read is under way.
+    /// What was received and not consumed. In sight also while a read is under way: a pipelined request must not
+    /// wait for bytes that come after it.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
-    /// Whether a read is under way, and so the buffer out of sight.
+    /// Whether a read is under way.
     pub fn is_reading(&self) -> bool {
         matches!(self.state, State::Reading(_))
     }
@@ -83,7 +84,7 @@ impl<R: Reader> Inbound<R> {
         };
         let (reader, result, buffer) = ready!(pending.as_mut().poll(cx));
         self.state = State::Idle(reader);
-        self.buffer = buffer;
+        self.join(buffer);
         match &result {
             Ok(0) | Err(_) => self.ended = true,
             Ok(count) => self.received += *count as u64,
@@ -122,11 +123,25 @@ impl<R: Reader> Inbound<R> {
         }
     }
 
+    /// Puts what a read brought behind what is still there.
+    fn join(&mut self, read: BytesMut) {
+        if self.buffer.is_empty() {
+            self.buffer = read;
+            return;
+        }
+        self.buffer.extend_from_slice(&read);
+        self.pages.give(read);
+    }
+
     fn begin(&mut self) {
         let State::Idle(mut reader) = std::mem::replace(&mut self.state, State::Gone) else {
             return;
         };
-        let mut buffer = std::mem::take(&mut self.buffer);
+        // The buffer itself serves where it holds nothing: no byte is copied then.
+        let mut buffer = match self.buffer.is_empty() {
+            true => std::mem::take(&mut self.buffer),
+            false => self.pages.take(),
+        };
         self.pages.make_room(&mut buffer);
         self.state = State::Reading(Box::pin(async move {
             let (result, buffer) = reader.read(buffer).await;

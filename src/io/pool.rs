@@ -40,6 +40,8 @@ pub struct Upstream<R, W> {
 /// The idle connections of a core.
 pub struct Pool<R, W> {
     idle: HashMap<Route, VecDeque<Idle<R, W>>>,
+    /// Connections in all of `idle`.
+    count: usize,
     idle_for: Duration,
 }
 
@@ -50,7 +52,7 @@ struct Idle<R, W> {
 
 impl<R, W> Default for Pool<R, W> {
     fn default() -> Pool<R, W> {
-        Pool { idle: HashMap::new(), idle_for: limits::POOL_IDLE_FOR }
+        Pool { idle: HashMap::new(), count: 0, idle_for: limits::POOL_IDLE_FOR }
     }
 }
 
@@ -60,6 +62,7 @@ impl<R: Reader, W> Pool<R, W> {
     pub fn take(&mut self, route: &Route, now: Instant) -> Option<Upstream<R, W>> {
         let queue = self.idle.get_mut(route)?;
         while let Some(Idle { mut upstream, since }) = queue.pop_back() {
+            self.count -= 1;
             if now.since(since) < self.idle_for && upstream.inbound.is_quiet() {
                 return Some(upstream);
             }
@@ -84,6 +87,8 @@ impl<R: Reader, W> Pool<R, W> {
         let Some(queue) = self.idle.get_mut(route) else { return };
         if queue.len() >= limits::POOL_IDLE_PER_ORIGIN_MAX {
             queue.pop_front();
+        } else {
+            self.count += 1;
         }
         queue.push_back(Idle { upstream, since: now });
     }
@@ -93,6 +98,7 @@ impl<R: Reader, W> Pool<R, W> {
         for queue in self.idle.values_mut() {
             while queue.front().is_some_and(|idle| now.since(idle.since) >= self.idle_for) {
                 queue.pop_front();
+                self.count -= 1;
             }
         }
         self.idle.retain(|_, queue| !queue.is_empty());
@@ -101,17 +107,18 @@ impl<R: Reader, W> Pool<R, W> {
     /// Closes everything.
     pub fn clear(&mut self) {
         self.idle.clear();
+        self.count = 0;
     }
 
     /// Idle connections.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.idle.values().map(VecDeque::len).sum()
+        self.count
     }
 
     /// Whether none is idle.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.idle.is_empty()
+        self.count == 0
     }
 }

@@ -26,6 +26,7 @@ use super::{
 use crate::{base::limits, config::TlsFiles};
 
 /// What upstream certificates are checked against: the system's roots, and for each private root file those too.
+#[derive(Clone)]
 pub struct Trust {
     by_file: HashMap<Option<PathBuf>, Arc<ClientConfig>>,
 }

@@ -71,6 +71,8 @@ pub struct Entry<'e> {
     pub metadata: Vec<(String, String)>,
     /// Parameters dropped in translation.
     pub dropped_params: SmallVec<[Cow<'static, str>; 2]>,
+    /// The conditions that chose a target: `config.conditions[1] -> name`.
+    pub conditions: SmallVec<[String; 1]>,
     /// The client asked for a stream.
     pub stream: bool,
     /// The upstream broke after the commit point.
@@ -127,6 +129,7 @@ impl<'e> Entry<'e> {
         let metadata: SmallVec<[(&str, &str); 4]> =
             self.metadata.iter().map(|(name, value)| (&**name, &**value)).collect();
         let dropped: SmallVec<[&str; 4]> = self.dropped_params.iter().map(|name| &**name).collect();
+        let conditions: SmallVec<[&str; 2]> = self.conditions.iter().map(String::as_str).collect();
         let last = self.attempts.last();
         use_it(&RecordRef {
             core,
@@ -162,7 +165,7 @@ impl<'e> Entry<'e> {
             trace_id: &self.trace_id,
             metadata: &metadata,
             dropped_params: &dropped,
-            conditions: &[],
+            conditions: &conditions,
             open_breakers: &[],
             balance: &[],
             omitted: 0,

@@ -19,9 +19,30 @@ impl Counter {
     }
 }
 
-/// A core's counters since its start.
+/// A level that one core sets and others may read.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, level: usize) {
+        self.0.store(level as u64, Ordering::Relaxed);
+    }
+
+    /// Reads it.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A core's counters since its start, and its levels at the moment.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Client connections that are open.
+    pub connections_open: Gauge,
+    /// Upstream connections that idle in the pool.
+    pub upstream_idle: Gauge,
     /// Connections accepted.
     pub connections: Counter,
     /// Connections refused over the cap.

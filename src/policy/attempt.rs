@@ -9,7 +9,10 @@ use crate::{
     provider::HeaderLookup,
 };
 
-use super::plan::{LeafRef, Plan, Route};
+use super::{
+    condition::Refusal,
+    plan::{LeafRef, Place, Plan, Route},
+};
 
 /// How one try ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub enum Step<'p> {
         /// 0: the first try of this target; n: its n-th retry.
         retry_number: u32,
     },
+    /// The policy itself refuses the request here: nothing more is tried, and no earlier answer is shown.
+    Refuse(Refusal<'p>),
     /// No more tries; [`Walk::shown`] says what the client gets.
     Finish,
 }
@@ -107,7 +112,7 @@ impl<'p> Walk<'p> {
 
     /// The first target, at once. A plan without targets finishes here.
     pub fn first(&mut self) -> Step<'p> {
-        self.begin(self.route.leaves.first(), Instant::default())
+        self.begin(self.route.places.first(), Instant::default())
     }
 
     /// What to do after the last handed-out try ended with `outcome`. `dice`: 64 random bits for the jitter.
@@ -139,11 +144,18 @@ impl<'p> Walk<'p> {
         self.shown().map_or(0, |shown| shown.retry_attempt_count)
     }
 
-    fn begin(&mut self, leaf: Option<LeafRef<'p>>, not_before: Instant) -> Step<'p> {
-        self.current = leaf;
+    fn begin(&mut self, place: Option<&'p Place<'p>>, not_before: Instant) -> Step<'p> {
         self.retry_number = 0;
         self.waited_for_upstream = Duration::ZERO;
-        leaf.map_or(Step::Finish, |leaf| Step::Try { leaf, not_before, retry_number: 0 })
+        self.current = None;
+        match place {
+            Some(Place::Leaf(leaf)) => {
+                self.current = Some(leaf);
+                Step::Try { leaf, not_before, retry_number: 0 }
+            }
+            Some(Place::Refused(refusal)) => Step::Refuse(*refusal),
+            None => Step::Finish,
+        }
     }
 
     /// Whether the same target is tried again.

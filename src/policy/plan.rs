@@ -1,23 +1,35 @@
-//! Which targets are tried, in which order: a policy with its dice drawn. Only leaves and the fallback levels
-//! around them are left, so that walking a plan needs no tree.
+//! Which targets are tried, in which order: a policy with its dice drawn and its conditions decided. Only leaves and
+//! the fallback levels around them are left, so that walking a plan needs no tree.
 
 use smallvec::SmallVec;
 
+use super::condition::{Decided, Facts, Refusal, decide};
 use crate::config::policy::{Leaf, Node, NodeKind, Policy};
 
-/// Draws the dice of a policy. The same policy and seed always give the same plan.
+/// Draws the dice of a policy and decides its conditions. The same policy, seed and facts always give the same plan.
 #[must_use]
-pub fn plan(policy: &Policy, seed: u64) -> Plan<'_> {
-    let mut plan = Plan { leaves: SmallVec::new(), levels: SmallVec::new() };
-    plan.add(&policy.root, seed, None);
+pub fn plan<'p>(policy: &'p Policy, seed: u64, facts: &Facts<'_>) -> Plan<'p> {
+    let (places, levels, decided) = (SmallVec::new(), SmallVec::new(), SmallVec::new());
+    let mut plan = Plan { places, levels, decided };
+    plan.add(&policy.root, (seed, facts), None);
     plan
 }
 
 /// Leaves in trying order, each with the fallback levels that enclose it.
 #[derive(Debug)]
 pub struct Plan<'p> {
-    leaves: SmallVec<[PlannedLeaf<'p>; 4]>,
+    places: SmallVec<[Place<'p>; 4]>,
     levels: SmallVec<[Level<'p>; 4]>,
+    decided: SmallVec<[Decided<'p>; 1]>,
+}
+
+/// A place in the trying order.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'p> {
+    /// A target.
+    Leaf(PlannedLeaf<'p>),
+    /// A conditional strategy that chose nothing: whoever gets here is refused.
+    Refused(Refusal<'p>),
 }
 
 /// One target of a plan.
@@ -37,7 +49,7 @@ pub struct PlannedLeaf<'p> {
 /// A target as the attempt machine hands it out.
 pub type LeafRef<'p> = &'p PlannedLeaf<'p>;
 
-/// One child of a fallback: what makes its outcome fall through, and to which leaf. The levels around a leaf
+/// One child of a fallback: what makes its outcome fall through, and to which place. The levels around a leaf
 /// form a chain from the innermost outward.
 #[derive(Debug)]
 struct Level<'p> {
@@ -48,55 +60,70 @@ struct Level<'p> {
 
 impl<'p> Plan<'p> {
     /// The leaves in trying order.
+    pub fn leaves(&self) -> impl Iterator<Item = LeafRef<'_>> {
+        self.places.iter().filter_map(|place| match place {
+            Place::Leaf(leaf) => Some(leaf),
+            Place::Refused(_) => None,
+        })
+    }
+
+    /// What the conditional strategies chose, from the outermost inward and in trying order.
     #[must_use]
-    pub fn leaves(&self) -> &[PlannedLeaf<'p>] {
-        &self.leaves
+    pub fn decided(&self) -> &[Decided<'p>] {
+        &self.decided
     }
 
     /// What a walk needs, borrowed.
     pub(super) fn route(&self) -> Route<'_> {
-        Route { leaves: &self.leaves, levels: &self.levels }
+        Route { places: &self.places, levels: &self.levels }
     }
 
     /// Appends what `node` comes to. The recursion is bounded by `POLICY_DEPTH_MAX`, which the compiler enforces.
-    fn add(&mut self, node: &'p Node, seed: u64, level: Option<usize>) {
+    fn add(&mut self, node: &'p Node, given: (u64, &Facts<'_>), level: Option<usize>) {
         match &node.kind {
-            NodeKind::Leaf(leaf) => self.leaves.push(PlannedLeaf {
+            NodeKind::Leaf(leaf) => self.places.push(Place::Leaf(PlannedLeaf {
                 leaf,
                 path: &node.path,
                 name: node.name.as_deref(),
-                index: self.leaves.len(),
+                index: self.places.len(),
                 innermost: level,
-            }),
-            NodeKind::Single(child) => self.add(child, seed, level),
+            })),
+            NodeKind::Single(child) => self.add(child, given, level),
             NodeKind::LoadBalance { targets } => {
-                let drawn = draw(seed, &node.path, targets.iter().map(|target| target.weight));
+                let drawn = draw(given.0, &node.path, targets.iter().map(|target| target.weight));
                 if let Some(target) = drawn.and_then(|at| targets.get(at)) {
-                    self.add(target, seed, level);
+                    self.add(target, given, level);
                 }
             }
             NodeKind::Fallback { on_status_codes, targets } => {
-                self.add_fallback(on_status_codes.as_deref(), targets, seed, level);
+                self.add_fallback(on_status_codes.as_deref(), targets, given, level);
             }
+            NodeKind::Conditional { .. } => match decide(node, given.1) {
+                Ok((decided, target)) => {
+                    self.decided.push(decided);
+                    self.add(target, given, level);
+                }
+                Err(refusal) => self.places.push(Place::Refused(refusal)),
+            },
         }
     }
 
-    /// Appends the children in order, then points each child's level at the leaf after its last one.
+    /// Appends the children in order, then points each child's level at the place after its last one.
     fn add_fallback(
         &mut self,
         on_status_codes: Option<&'p [u16]>,
         targets: &'p [Node],
-        seed: u64,
+        given: (u64, &Facts<'_>),
         outer: Option<usize>,
     ) {
         let mut child_ends: SmallVec<[(usize, usize); 8]> = SmallVec::new();
         for target in targets {
             let level = self.levels.len();
             self.levels.push(Level { on_status_codes, next: None, outer });
-            self.add(target, seed, Some(level));
-            child_ends.push((level, self.leaves.len()));
+            self.add(target, given, Some(level));
+            child_ends.push((level, self.places.len()));
         }
-        let end = self.leaves.len();
+        let end = self.places.len();
         for (level, child_end) in child_ends {
             if let Some(level) = self.levels.get_mut(level) {
                 level.next = (child_end < end).then_some(child_end);
@@ -108,24 +135,24 @@ impl<'p> Plan<'p> {
 /// A plan, borrowed: in slices, whose lifetimes may shrink to that of the walk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Route<'p> {
-    pub leaves: &'p [PlannedLeaf<'p>],
+    pub places: &'p [Place<'p>],
     levels: &'p [Level<'p>],
 }
 
 impl<'p> Route<'p> {
-    /// The target that follows `leaf`: its outcome climbs from the innermost fallback outward until one lets it fall
-    /// through and has a target left. Always later in the plan than `leaf`, so that every walk ends.
+    /// The place that follows `leaf`: its outcome climbs from the innermost fallback outward until one lets it fall
+    /// through and has a place left. Always later in the plan than `leaf`, so that every walk ends.
     pub(super) fn next_after(
         self,
         leaf: LeafRef<'p>,
         falls_through: impl Fn(Option<&[u16]>) -> bool,
-    ) -> Option<LeafRef<'p>> {
+    ) -> Option<&'p Place<'p>> {
         let mut level = leaf.innermost;
         while let Some(here) = level.and_then(|at| self.levels.get(at)) {
             if let Some(next) = here.next
                 && falls_through(here.on_status_codes)
             {
-                return self.leaves.get(next);
+                return self.places.get(next);
             }
             level = here.outer;
         }

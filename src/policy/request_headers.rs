@@ -38,6 +38,8 @@ pub struct RequestOptions<'r> {
     pub provider: Option<&'r str>,
     /// Pairs in the order of the header. Values that are not strings are kept as their JSON text.
     pub metadata: Vec<(String, String)>,
+    /// Names of the pairs whose value is such a JSON text.
+    pub metadata_json: Vec<String>,
     /// The metadata header was not a JSON object: ignored, to be counted.
     pub metadata_ignored: bool,
     /// 1 to 128 visible ASCII characters.
@@ -101,7 +103,10 @@ impl<'r> RequestOptions<'r> {
         for (key, value) in map {
             let value = match value {
                 Value::String(text) => text,
-                other => other.to_string(),
+                other => {
+                    self.metadata_json.push(key.clone());
+                    other.to_string()
+                }
             };
             let too_long = |text: &str| text.chars().nth(limits::METADATA_CHARS_MAX).is_some();
             if too_long(&key) || too_long(&value) {

@@ -219,10 +219,7 @@ pub(super) fn each_leaf(
 ) -> Result<(), Fault> {
     match &node.kind {
         NodeKind::Leaf(leaf) => visit(leaf),
-        NodeKind::Single(child) => each_leaf(child, visit),
-        NodeKind::Fallback { targets, .. } | NodeKind::LoadBalance { targets } => {
-            targets.iter().try_for_each(|target| each_leaf(target, visit))
-        }
+        _ => node.children().iter().try_for_each(|child| each_leaf(child, visit)),
     }
 }
 

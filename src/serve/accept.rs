@@ -17,6 +17,7 @@ use crate::{
         race::{First, race},
         tls::{self, MaybeTlsReader, MaybeTlsWriter, ServerConfig},
     },
+    journal::metrics::Counters,
 };
 
 /// What a worker runs: the gateway on one core.
@@ -27,18 +28,25 @@ pub struct Gateway<N: Net> {
 }
 
 /// Counts a core's connections, and tells when the last one has gone.
-#[derive(Default)]
 struct Connections {
     open: Cell<usize>,
+    counters: Arc<Counters>,
     waiting: RefCell<Option<Waker>>,
 }
 
 /// One connection's place in the count.
 struct Place(Rc<Connections>);
 
+impl Connections {
+    fn set(&self, open: usize) {
+        self.open.set(open);
+        self.counters.connections_open.set(open);
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
+        self.0.set(self.0.open.get() - 1);
         if self.0.open.get() == 0
             && let Some(waker) = self.0.waiting.borrow_mut().take()
         {
@@ -53,7 +61,9 @@ impl<N: Net> Gateway<N> {
         let core = Rc::new(core);
         core.net.spawn(core.wheel.clone().run(core.net.clone()));
         core.net.spawn(sweep_pool(Rc::clone(&core)));
-        Gateway { core, connections: Rc::default(), connections_max }
+        let counters = Arc::clone(&core.counters);
+        let connections = Connections { open: Cell::new(0), counters, waiting: RefCell::default() };
+        Gateway { core, connections: Rc::new(connections), connections_max }
     }
 
     /// Begins to serve one connection; returns at once.
@@ -65,7 +75,7 @@ impl<N: Net> Gateway<N> {
             core.net.spawn(refuse(writer));
             return;
         }
-        self.connections.open.set(self.connections.open.get() + 1);
+        self.connections.set(self.connections.open.get() + 1);
         let place = Place(Rc::clone(&self.connections));
         let tls = core.epoch().server_tls.clone();
         let net = core.net.clone();
@@ -80,6 +90,7 @@ impl<N: Net> Gateway<N> {
     pub fn drain(&self) {
         self.core.draining.set(true);
         self.core.pool.borrow_mut().clear();
+        self.core.note_pool();
         self.core.wheel.wake_all();
     }
 
@@ -140,5 +151,6 @@ async fn sweep_pool<N: Net>(core: Rc<Core<N>>) {
         core.net.sleep_until(next).await;
         let now = core.net.now();
         core.pool.borrow_mut().sweep(now);
+        core.note_pool();
     }
 }

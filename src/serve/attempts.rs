@@ -99,7 +99,17 @@ impl Attempts<'_> {
         let mut step = walk.first();
         let mut kept: Kept<N> = Kept::Nothing;
         let mut unfit = None;
-        while let Step::Try { leaf, not_before, retry_number } = step {
+        let mut too_late = None;
+        loop {
+            let (leaf, not_before, retry_number) = match step {
+                Step::Try { leaf, not_before, retry_number } => (leaf, not_before, retry_number),
+                Step::Refuse(refusal) => return Err(refusal.into()),
+                Step::Finish => break,
+            };
+            if client.now().max(not_before) >= self.total_by {
+                too_late = Some(upstream::total_timeout(Stage::Plan));
+                break; // a try that could not be finished is not begun
+            }
             self.wait_until(client, not_before).await?;
             note_target(notes, leaf, retry_number);
             let end = self.try_leaf(client, leaf, entry, notes).await?;
@@ -128,7 +138,7 @@ impl Attempts<'_> {
         match kept {
             Kept::Answer(tried) => self.pass_on(client, *tried, entry, notes).await,
             Kept::Fault(fault) => Err(fault),
-            Kept::Nothing => Err(unfit.unwrap_or_else(no_target)),
+            Kept::Nothing => Err(too_late.or(unfit).unwrap_or_else(no_target)),
         }
     }
 
@@ -144,10 +154,8 @@ impl Attempts<'_> {
         if not_before <= client.now() {
             return Ok(());
         }
-        let until = not_before.min(self.total_by);
-        match client.unless_gone(until, std::future::pending::<()>()).await {
-            Err(Interrupted::Deadline) if not_before <= self.total_by => Ok(()),
-            Err(Interrupted::Deadline) => Err(upstream::total_timeout(Stage::Plan)),
+        match client.unless_gone(not_before, std::future::pending::<()>()).await {
+            Err(Interrupted::Deadline) => Ok(()),
             _ => Err(gone("the client closed while a retry was waited for")),
         }
     }

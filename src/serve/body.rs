@@ -37,21 +37,17 @@ pub async fn read<N: Net, R: Reader, W: Writer>(
     let mut reader = BodyReader::new(asked.head.framing);
     let mut whole = Whole::default();
     loop {
-        if !client.inbound.is_reading() {
-            match reader.pull(client.inbound.buffer()).map_err(malformed)? {
-                Pulled::Data(piece) => {
-                    if whole.len() as u64 + piece.len() as u64 > bytes_max {
-                        return Err(too_large(bytes_max));
-                    }
-                    client.body_taken += piece.len() as u64;
-                    whole.append(piece);
-                    continue;
+        match reader.pull(client.inbound.buffer()).map_err(malformed)? {
+            Pulled::Data(piece) => {
+                if whole.len() as u64 + piece.len() as u64 > bytes_max {
+                    return Err(too_large(bytes_max));
                 }
-                Pulled::Done => return Ok(whole.freeze()),
-                Pulled::NeedMore => {}
+                client.body_taken += piece.len() as u64;
+                whole.append(piece);
             }
+            Pulled::Done => return Ok(whole.freeze()),
+            Pulled::NeedMore => more(client, total_by).await?,
         }
-        more(client, total_by).await?;
     }
 }
 
@@ -61,10 +57,7 @@ pub async fn invite<N: Net, R: Reader, W: Writer>(
     asked: &Incoming,
     total_by: Instant,
 ) -> Result<(), Fault> {
-    let waits = asked.head.expect_continue
-        && !client.inbound.is_reading()
-        && client.inbound.buffer().is_empty();
-    if waits {
+    if asked.head.expect_continue && client.inbound.buffer().is_empty() {
         client.send_bytes(Bytes::from_static(render::CONTINUE), total_by).await?;
     }
     Ok(())

@@ -31,8 +31,8 @@ pub struct Client<N: Net, R: Reader, W: Writer> {
     pub peer: SocketAddr,
     /// Bytes written to it.
     pub sent: u64,
-    /// Whether the head of the answer to the current request is out.
-    pub answered: bool,
+    /// The status of the answer to the current request, once its head is on its way.
+    pub answered: Option<u16>,
     /// Whether the body of the current request is still to be read.
     pub body_pending: bool,
     /// Bytes of the current request's body that were taken.
@@ -53,7 +53,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
             timer,
             peer,
             sent: 0,
-            answered: false,
+            answered: None,
             body_pending: false,
             body_taken: 0,
             writer,

@@ -75,7 +75,7 @@ pub enum After {
 /// Serves a connection until it ends.
 pub async fn serve<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>) {
     loop {
-        client.answered = false;
+        client.answered = None;
         let after = match next_head(&mut client).await {
             Next::Incoming(asked) => exchange::serve(&mut client, &asked).await,
             Next::Malformed(error) => {
@@ -105,7 +105,7 @@ async fn next_head<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) -
     let mut accepted = None;
     let mut deadline = client.now().after(limits::KEEP_ALIVE_FOR);
     loop {
-        if !client.inbound.is_reading() && !client.inbound.buffer().is_empty() {
+        if !client.inbound.buffer().is_empty() {
             let now = client.now();
             let first_byte = *accepted.get_or_insert(now);
             let buffer = client.inbound.buffer();

@@ -27,6 +27,8 @@ pub trait Digest {
     fn piece(&mut self, piece: Bytes, out: &mut Pieces) -> Result<(), Ended>;
     /// The body has come to its end by HTTP's account. An error: not by its own.
     fn end(&mut self, out: &mut Pieces) -> Result<(), Ended>;
+    /// Whether the body has said itself that it is complete: then it is no loss if its connection breaks.
+    fn is_done(&self) -> bool;
     /// Whether the client may be told of it: something came that is content.
     fn has_content(&self) -> bool;
     /// Events held back so far.
@@ -64,7 +66,7 @@ impl Ended {
     fn early() -> Ended {
         Ended::broken(
             Kind::Truncated,
-            "the upstream ended its stream before it was complete".into(),
+            "the upstream ended its answer before it was complete".into(),
         )
     }
 }
@@ -72,6 +74,8 @@ impl Ended {
 /// Bytes that are passed as they are; usage and model are picked up on the way if they are JSON.
 pub struct Opaque {
     tap: Option<Tap>,
+    /// Nothing but its own syntax tells whether the body is complete.
+    ends_anywhere: bool,
     adapter: &'static dyn Adapter,
     endpoint: Endpoint,
 }
@@ -79,9 +83,14 @@ pub struct Opaque {
 const TAPPED: &[&str] = &["usage", "model"];
 
 impl Opaque {
-    /// `json`: the body says that it is JSON in the clear.
-    pub fn new(adapter: &'static dyn Adapter, endpoint: Endpoint, json: bool) -> Opaque {
-        Opaque { tap: json.then(|| Tap::new(TAPPED)), adapter, endpoint }
+    /// `json`: the body says that it is JSON in the clear. `ends_anywhere`: it ends where its connection does.
+    pub fn new(
+        adapter: &'static dyn Adapter,
+        endpoint: Endpoint,
+        json: bool,
+        ends_anywhere: bool,
+    ) -> Opaque {
+        Opaque { tap: json.then(|| Tap::new(TAPPED)), ends_anywhere, adapter, endpoint }
     }
 
     fn value(&self, name: &str) -> Option<&[u8]> {
@@ -99,7 +108,14 @@ impl Digest for Opaque {
     }
 
     fn end(&mut self, _out: &mut Pieces) -> Result<(), Ended> {
-        Ok(())
+        match &self.tap {
+            Some(tap) if self.ends_anywhere && tap.wants_more() => Err(Ended::early()),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        false
     }
 
     fn has_content(&self) -> bool {
@@ -214,8 +230,16 @@ impl Digest for Watched {
         if let Some(event) = scanner.pending_data() {
             progress.note(&watch.event(event.name, event.data), event.comment_only);
         }
+        if self.has_end {
+            // The beginning of an event is not passed on before the error event, which it would swallow.
+            self.progress.may_end()?;
+        }
         out.append(&mut self.tail);
-        if self.has_end { self.progress.may_end() } else { Ok(()) }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.progress.done
     }
 
     fn has_content(&self) -> bool {
@@ -301,6 +325,10 @@ impl Digest for Translated {
         self.writer.finish(&mut written);
         out.push(Bytes::from(written));
         Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.progress.done
     }
 
     fn has_content(&self) -> bool {

@@ -27,6 +27,7 @@ use crate::{
     },
     journal::entry::Entry,
     policy::{
+        condition::Facts,
         key,
         plan::plan,
         request_headers::{self, merge_metadata},
@@ -87,8 +88,11 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     let after = match outcome {
         Ok(after) => after,
         Err(fault) => {
+            // A bug struck while the answer was on its way: nobody knows how much of it is out.
+            let under_way = client.answered.is_some() && entry.status == 0;
+            entry.truncated |= under_way && fault.kind == Kind::Bug;
             let after = rescue::answer(client, incoming, dialect, &fault, &mut notes).await;
-            entry.status = if client.answered { rescue::status(&fault) } else { entry.status };
+            entry.status = client.answered.unwrap_or_default();
             entry.client_gone |= fault.kind == Kind::ClientGone;
             entry.fault = Some(fault);
             after
@@ -138,7 +142,15 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         PolicyRef::Named(id, _) => Cow::Borrowed(&config.configs[id.0 as usize].name),
         _ => Cow::Owned(choice.config_label.clone().into_owned()),
     };
-    let plan = plan(choice.policy(), entry.seed);
+    let facts = Facts {
+        fixed_metadata: api_key.map_or(&[], |key| &key.metadata),
+        metadata: &options.metadata,
+        metadata_json: &options.metadata_json,
+        params: question.object(),
+        path: incoming.path(),
+    };
+    let plan = plan(choice.policy(), entry.seed, &facts);
+    entry.conditions = plan.decided().iter().map(ToString::to_string).collect();
     entry.times.planned = entry.at(client.now());
     let mut attempts = Attempts {
         incoming,

@@ -80,7 +80,8 @@ pub fn check_admission<N: Net, R: Reader, W: Writer>(
     Err(Fault::new(Stage::Auth, Source::Client, Kind::Forbidden, message).at("host"))
 }
 
-fn is_loopback_name(host: &[u8]) -> bool {
+/// Whether a `Host` header names this machine itself.
+pub fn is_loopback_name(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
@@ -159,10 +160,7 @@ fn collect_models<'c>(
                 known.insert((model, adapter.name()));
             }
         }
-        NodeKind::Single(child) => collect_models(config, child, known),
-        NodeKind::Fallback { targets, .. } | NodeKind::LoadBalance { targets } => {
-            targets.iter().for_each(|target| collect_models(config, target, known));
-        }
+        _ => node.children().iter().for_each(|child| collect_models(config, child, known)),
     }
 }
 

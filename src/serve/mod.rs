@@ -96,4 +96,9 @@ impl<N: Net> Core<N> {
         }
         Rc::clone(&self.epoch.borrow())
     }
+
+    /// Tells the metrics how many upstream connections idle. Called wherever that changed.
+    pub fn note_pool(&self) {
+        self.counters.upstream_idle.set(self.pool.borrow().len());
+    }
 }

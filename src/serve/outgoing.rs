@@ -203,13 +203,19 @@ impl Sources<'_> {
     }
 
     /// A client header as the adapter may see it: Trunkline's own through the rules of the target, never a credential.
+    /// Others only where the client speaks the provider's format: a version that it states is not the one that a
+    /// translated body is written in.
     fn client_header<'s>(&'s self, name: &str) -> Option<&'s str> {
         let own = name.strip_prefix("x-portkey-").or_else(|| name.strip_prefix("x-trunkline-"));
         match own {
             Some(option) => self.target.option(option),
-            None if is_carrier(name) => None,
+            None if is_carrier(name) || self.is_translated() => None,
             None => self.incoming.header(name),
         }
+    }
+
+    fn is_translated(&self) -> bool {
+        self.target.adapter.fit(self.call.endpoint) == Fit::Translate
     }
 
     fn client_headers<'s>(&'s self) -> impl Fn(&str) -> Option<&'s str> {
@@ -348,9 +354,11 @@ fn no_such_endpoint(adapter: &dyn Adapter, call: &Call<'_>) -> Fault {
     Fault::new(Stage::Plan, Source::Client, Kind::Inexpressible, message)
 }
 
+/// The message names the field itself: the errors of some dialects have no place of their own for it.
 fn malformed(malformed: dialect::Malformed) -> Fault {
-    let fault = Fault::new(Stage::Body, Source::Client, Kind::BadRequest, malformed.message);
-    if malformed.field.is_empty() { fault } else { fault.at(malformed.field) }
+    let dialect::Malformed { field, message } = malformed;
+    let fault = |message| Fault::new(Stage::Body, Source::Client, Kind::BadRequest, message);
+    if field.is_empty() { fault(message) } else { fault(format!("{field}: {message}")).at(field) }
 }
 
 fn unwritable(error: RenderError) -> Fault {

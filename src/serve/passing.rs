@@ -29,6 +29,7 @@ use crate::{
     journal::entry::Entry,
     policy::price,
     provider::{Endpoint, Fit},
+    wire::head::Framing,
 };
 
 impl Attempts<'_> {
@@ -109,7 +110,8 @@ impl Attempts<'_> {
         }
         let json = media_of(answer).is_some_and(|media| media.contains("json"));
         let tapped = json && !is_encoded(answer) && answer.head.status < 300;
-        Box::new(Opaque::new(*adapter, self.call.endpoint, tapped))
+        let ends_anywhere = answer.head.framing == Framing::UntilClose;
+        Box::new(Opaque::new(*adapter, self.call.endpoint, tapped, ends_anywhere))
     }
 
     /// Whether the body must be had whole to be written anew: a translated plain answer, an error in another

@@ -71,6 +71,14 @@ impl Question {
         }
     }
 
+    /// The body and its top level, if it is a JSON object that was read.
+    pub fn object(&self) -> Option<(&[u8], &Fields)> {
+        match self {
+            Question::Json { body, fields } => Some((body, fields)),
+            Question::Opaque(_) | Question::Upload => None,
+        }
+    }
+
     /// The model that the body names. A second spelling of the key is refused: servers that compare keys without
     /// case would take the one that no rule has looked at.
     pub fn model(&self) -> Result<Option<Cow<'_, str>>, Fault> {

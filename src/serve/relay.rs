@@ -102,17 +102,13 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
             if self.first_token.is_none() && self.digest.has_content() {
                 self.first_token = Some(self.client.now());
             }
-            let complete = match taken {
-                Ok(Body::More) => false,
-                Ok(Body::Complete) => true,
+            match taken {
+                Ok(Body::More) => {}
+                Ok(Body::Complete) => return Ok(self.complete().await),
                 Err(ended) => return self.broken(ended).await,
-            };
-            if let Err(gone) = self.flush(complete).await {
-                return Ok(self.passed(After::Close, Some(gone)));
             }
-            if complete {
-                let ending = self.ending.map_or(After::Close, |e| e.after(self.passage.incoming));
-                return Ok(self.passed(ending, None));
+            if let Err(gone) = self.flush(false).await {
+                return Ok(self.passed(After::Close, Some(gone)));
             }
             match self.more().await {
                 Ok(()) => {}
@@ -123,6 +119,17 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
                 }
                 Err(Lost::Upstream(ended)) => return self.broken(ended).await,
             }
+        }
+    }
+
+    /// Everything is there: sends the rest.
+    async fn complete(&mut self) -> Passed {
+        match self.flush(true).await {
+            Ok(()) => {
+                let after = self.ending.map_or(After::Close, |e| e.after(self.passage.incoming));
+                self.passed(after, None)
+            }
+            Err(gone) => self.passed(After::Close, Some(gone)),
         }
     }
 
@@ -191,7 +198,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
             _ => Ending::of(self.passage.incoming, length),
         };
         self.ending = Some(ending);
-        self.client.answered = true;
+        self.client.answered = Some(self.answer.head.status);
         let timing = &mut self.passage.notes.timing;
         timing.first_token = self.first_token.filter(|_| self.passage.events);
         let Passage { incoming, content_type, ref notes, .. } = *self.passage;
@@ -207,6 +214,12 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
 
     /// The upstream broke. Before the commit point that is the next target's chance; after it the client is told.
     async fn broken(&mut self, ended: Ended) -> Result<Passed, Ended> {
+        // A connection that breaks behind the end marker takes nothing away.
+        let by_connection = ended.status.is_none();
+        if by_connection && self.digest.is_done() && self.digest.end(&mut self.pieces).is_ok() {
+            self.last_byte = Some(self.client.now());
+            return Ok(self.complete().await);
+        }
         if self.ending.is_none() {
             return Err(ended);
         }

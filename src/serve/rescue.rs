@@ -20,7 +20,7 @@ use crate::{
 /// What a connection over the cap is told, whole.
 pub const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 content-type: application/json\r\nretry-after: 1\r\nx-trunkline-error-source: gateway\r\n\
-connection: close\r\ncontent-length: 114\r\n\r\n\
+connection: close\r\ncontent-length: 115\r\n\r\n\
 {\"error\":{\"message\":\"limits.connections is reached; try again\",\"type\":\"overloaded_error\",\
 \"param\":null,\"code\":null}}";
 
@@ -103,7 +103,7 @@ pub async fn answer<N: Net, R: Reader, W: Writer>(
     fault: &Fault,
     notes: &mut Notes<'_>,
 ) -> After {
-    if client.answered || fault.kind == Kind::ClientGone {
+    if client.answered.is_some() || fault.kind == Kind::ClientGone {
         return After::Close;
     }
     notes.error_source = Some(fault.source.as_str());
@@ -138,7 +138,7 @@ pub async fn local<N: Net, R: Reader, W: Writer>(
     if !matches!(ending, Ending::NoBody(_)) {
         list.push(text);
     }
-    client.answered = true;
+    client.answered = Some(status);
     let deadline = client.now().after(limits::ANSWER_WITHIN);
     match client.send(list, deadline).await {
         Ok(()) if !unread => ending.after(incoming),
@@ -161,7 +161,7 @@ pub async fn rewritten<N: Net, R: Reader, W: Writer>(
     if !matches!(ending, Ending::NoBody(_)) {
         list.push(text);
     }
-    client.answered = true;
+    client.answered = Some(head.status);
     let deadline = client.now().after(limits::ANSWER_WITHIN);
     client.send(list, deadline).await?;
     Ok(ending.after(incoming))

@@ -1,7 +1,16 @@
 //! One request to an upstream: take or open a connection, send, read the answer's head. An answer may come before the
-//! request is out; a pooled connection that dies without a byte of answer is replaced once.
+//! request is out; a pooled connection that dies at once without a byte of answer is replaced once.
 
-use std::{future::poll_fn, io, net::IpAddr, path::PathBuf, pin::pin, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    io,
+    net::IpAddr,
+    path::PathBuf,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -17,6 +26,7 @@ use crate::{
     },
     io::{
         buffer::WriteList,
+        inbound::Inbound,
         net::{Net, Reader, Writer},
         pool::{Route, Upstream},
         tls::{self},
@@ -45,9 +55,9 @@ pub struct Attempt<'a> {
     /// Resolve, connect and shake hands until then.
     pub connect_by: Instant,
     /// A bound on the time to the answer's head that the request or config sets: its end, and its length.
-    pub request_timeout: Option<(Instant, std::time::Duration)>,
+    pub request_timeout: Option<(Instant, Duration)>,
     /// How long after the request is out the answer's head may take.
-    pub first_byte_within: std::time::Duration,
+    pub first_byte_within: Duration,
     /// The end of the whole exchange.
     pub total_by: Instant,
 }
@@ -130,6 +140,7 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
 ) -> Result<AnswerOf<N>, Failed> {
     let now = client.now();
     let pooled = client.core.pool.borrow_mut().take(&attempt.route, now);
+    client.core.note_pool();
     if let Some(upstream) = pooled {
         client.core.counters.upstream_reused.add(1);
         times.connected = Some(now);
@@ -179,7 +190,7 @@ pub async fn await_head<N: Net, R: Reader, W: Writer>(
     let deadline = attempt.by(sent_at.after(attempt.first_byte_within));
     let mut heads = Heads::default();
     loop {
-        if !upstream.inbound.is_reading() && !upstream.inbound.buffer().is_empty() {
+        if !upstream.inbound.buffer().is_empty() {
             times.first_byte.get_or_insert_with(|| client.now());
             let found = heads.next(upstream.inbound.buffer(), attempt.method);
             let broke = |why: &str| Broken { failed: protocol(attempt, why).into(), stale: false };
@@ -188,7 +199,6 @@ pub async fn await_head<N: Net, R: Reader, W: Writer>(
                 return Ok(Answer { upstream, head, bytes, body, request_complete });
             }
         }
-        let stale = times.first_byte.is_none();
         let filled = client.unless_gone(deadline, upstream.inbound.fill()).await;
         let failed = match filled {
             Ok(Ok(1..)) => continue,
@@ -200,7 +210,9 @@ pub async fn await_head<N: Net, R: Reader, W: Writer>(
                 return Err(Broken { failed, stale: false });
             }
         };
-        return Err(Broken { failed, stale });
+        // Later than at once, the upstream had the request: to send it once more is the policy's decision.
+        let at_once = client.now() <= sent_at.after(limits::STALE_WITHIN);
+        return Err(Broken { failed, stale: at_once && times.first_byte.is_none() });
     }
 }
 
@@ -221,6 +233,9 @@ impl Heads {
             let parsed = parse_response(buffer, &mut self.progress, method);
             let Some(head) = parsed.map_err(|error| error.message())? else { return Ok(None) };
             let bytes = buffer.split_to(head.len).freeze();
+            if head.status == 101 {
+                return Err("it switched protocols, which nobody had asked for");
+            }
             if !head.is_interim() {
                 return Ok(Some((head, bytes)));
             }
@@ -241,23 +256,26 @@ async fn send<N: Net, R: Reader, W: Writer>(
 ) -> Result<bool, Failed> {
     let mut list = WriteList::new();
     list.extend(attempt.request.iter().cloned());
+    let floor = Duration::from_secs(list.len() as u64 / limits::SEND_BYTES_PER_SECOND_MIN);
+    let within = attempt.first_byte_within.saturating_add(floor);
     let Upstream { inbound, writer } = upstream;
     let writing = async {
         let mut write = pin!(writer.write(list));
         // The read is posted with the write, in one submission; what it brings early is an answer all the same.
         poll_fn(|cx| {
-            if let Poll::Ready((result, _)) = write.as_mut().poll(cx) {
-                return Poll::Ready(result.map(|()| true));
+            let written = write.as_mut().poll(cx);
+            if let Poll::Ready((Ok(()), _)) = written {
+                return Poll::Ready(Ok(true));
             }
-            match inbound.poll_fill(cx) {
-                Poll::Ready(Ok(1..)) => Poll::Ready(Ok(false)),
-                // An upstream that closes or breaks fails the write too, which says more.
-                _ => Poll::Pending,
+            if has_early_answer(inbound, cx) {
+                return Poll::Ready(Ok(false));
             }
+            // An upstream that closes or breaks fails the write too, which says more.
+            written.map(|(result, _)| result.map(|()| true))
         })
         .await
     };
-    let deadline = attempt.by(attempt.total_by);
+    let deadline = attempt.by(client.now().after(within));
     match client.unless_gone(deadline, writing).await {
         Ok(Ok(complete)) => Ok(complete),
         Ok(Err(error)) => {
@@ -266,10 +284,40 @@ async fn send<N: Net, R: Reader, W: Writer>(
         }
         Err(Interrupted::ClientGone) => Err(Failed::ClientGone),
         Err(Interrupted::Deadline) => {
-            Err(attempt.ran_out(deadline, Stage::Send, total_timeout(Stage::Send)))
+            Err(attempt.ran_out(deadline, Stage::Send, send_timeout(attempt)))
         }
     }
 }
+
+/// Whether more than 1xx answers has come. An interim answer says that the rest of the request is wanted.
+fn has_early_answer<R: Reader>(inbound: &mut Inbound<R>, cx: &mut Context<'_>) -> bool {
+    while inbound.buffer().len() < limits::UPSTREAM_HEAD_BYTES_MAX {
+        if !matches!(inbound.poll_fill(cx), Poll::Ready(Ok(1..))) {
+            break;
+        }
+        if !is_interim(inbound.buffer()) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether these bytes, as far as they go, are 1xx answers and nothing else.
+fn is_interim(mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let start = &bytes[..bytes.len().min(INTERIM_START.len())];
+        if !INTERIM_START.starts_with(start) {
+            return false;
+        }
+        match memchr::memmem::find(bytes, b"\r\n\r\n") {
+            Some(end) => bytes = &bytes[end + 4..],
+            None => return true,
+        }
+    }
+    true
+}
+
+const INTERIM_START: &[u8] = b"HTTP/1.1 1";
 
 impl<R, W> Answer<R, W> {
     /// Looks a header up by its lower-case name.
@@ -303,6 +351,7 @@ pub fn discard<N: Net>(core: &super::Core<N>, route: &Route, mut answer: AnswerO
 pub fn recycle<N: Net>(core: &super::Core<N>, route: &Route, answer: AnswerOf<N>) {
     if answer.is_reusable() && !core.draining.get() {
         core.pool.borrow_mut().give(route, answer.upstream, core.net.now());
+        core.note_pool();
     }
 }
 
@@ -338,6 +387,12 @@ fn first_byte_timeout(attempt: &Attempt<'_>) -> Fault {
     let millis = attempt.first_byte_within.as_millis();
     let message = format!("upstream {host}:{port} sent no answer within {millis} ms");
     Fault::new(Stage::FirstByte, Source::Network, Kind::Timeout, message)
+}
+
+fn send_timeout(attempt: &Attempt<'_>) -> Fault {
+    let Route { host, port, .. } = &attempt.route;
+    let message = format!("upstream {host}:{port} did not take the request in time");
+    Fault::new(Stage::Send, Source::Network, Kind::Timeout, message)
 }
 
 /// The whole exchange took too long.

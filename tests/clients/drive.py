@@ -18,13 +18,15 @@ import urllib.error
 import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "upstream"))
+sys.path[:0] = [str(HERE), str(HERE / "upstream")]
+import logs  # noqa: E402
 import world as worlds  # noqa: E402
 
 START_SECONDS = 20
 STOP_SECONDS = 10
 TOTAL_SECONDS = 600
 LOG_TAIL_LINES = 60
+GATEWAYS = ("gateway", "open")
 
 
 def main():
@@ -37,13 +39,17 @@ def main():
         Processes(pathlib.Path(folder)) as processes,
     ):
         world = start(processes, pathlib.Path(folder), direct)
-        env = os.environ | {"TRUNKLINE_WORLD": str(world), "PYTHONDONTWRITEBYTECODE": "1"}
+        file = str(pathlib.Path(folder) / "world.json")
+        env = os.environ | {"TRUNKLINE_WORLD": file, "PYTHONDONTWRITEBYTECODE": "1"}
         for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "PORTKEY_API_KEY"):
             env.pop(name, None)
         results = {suite: run_suite(suite, env, deadline) for suite in suites}
-        dead = processes.died()
-        results |= {f"{name} died during the tests": False for name in dead}
+        results |= {f"{name} died during the tests": False for name in processes.died()}
+        received = {} if direct or len(results) > len(suites) else logs.upstream_counts(world)
         results |= {f"{name} did not end cleanly": False for name in processes.stop() if name.startswith("gateway")}
+        if received:
+            folders = [pathlib.Path(folder) / name / "log" for name in GATEWAYS]
+            results["request logs"] = logs.check(os.environ["TRUNKLINE_BIN"], folders, received)
         failed = [name for name, good in results.items() if not good]
         if failed:
             processes.print_logs()
@@ -52,13 +58,14 @@ def main():
 
 
 def start(processes, folder, direct):
-    """Starts everything; returns the path of world.json."""
-    ports = dict(zip(("aimock", "puppet", "gateway", "open"), free_ports(4)))
+    """Starts everything; returns what is written into world.json."""
+    ports = dict(zip(("aimock", "puppet", *GATEWAYS), free_ports(4)))
     world = worlds.make(ports, direct)
     worlds.write(folder / "world.json", world)
     worlds.write(folder / "fixtures.json", worlds.fixtures(json.loads((HERE / "upstream/fixtures.json").read_text())))
     emulator = HERE / "node_modules/@copilotkit/aimock/dist/cli.js"
     options = ["-p", str(ports["aimock"]), "-f", str(folder / "fixtures.json"), "--strict", "--log-level", "warn"]
+    options += ["--journal-max", "0"]  # counted at the end
     processes.start("aimock", ["node", str(emulator), *options, "--validate-on-load"])
     processes.start("puppet", [sys.executable, str(HERE / "upstream/puppet.py"), str(ports["puppet"])])
     processes.await_ok("aimock", world["url"]["aimock"] + "/health")
@@ -67,7 +74,7 @@ def start(processes, folder, direct):
         worlds.write(folder / "trunkline.json", worlds.gateway_config(world))
         start_gateway(processes, world, folder, "gateway", ["--config", str(folder / "trunkline.json")])
         start_gateway(processes, world, folder, "open", [])
-    return folder / "world.json"
+    return world
 
 
 def start_gateway(processes, world, folder, name, options):

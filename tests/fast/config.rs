@@ -38,7 +38,9 @@ fn leaf<'a>(node: &'a Node, path: &[usize]) -> &'a Leaf {
         (NodeKind::Leaf(leaf), []) => leaf,
         (NodeKind::Single(target), [0, rest @ ..]) => leaf(target, rest),
         (
-            NodeKind::Fallback { targets, .. } | NodeKind::LoadBalance { targets },
+            NodeKind::Fallback { targets, .. }
+            | NodeKind::LoadBalance { targets }
+            | NodeKind::Conditional { targets, .. },
             [first, rest @ ..],
         ) => leaf(&targets[*first], rest),
         (kind, path) => panic!("no leaf at {path:?} of {kind:?}"),

@@ -6,12 +6,11 @@ mod fuzz_wire;
 mod golden;
 mod http;
 mod json;
+mod log;
 mod monoio_http_faults;
 mod policy;
 mod sandbox;
+mod sim;
 mod sse;
 mod tidy;
 mod world;
-//! Tests without sockets: all of them together take seconds.
-
-mod log;

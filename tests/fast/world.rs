@@ -118,18 +118,17 @@ impl World {
     ) where
         F: Future<Output = ()> + 'static,
     {
-        let accept: Accept = Rc::new(move |reader, writer| Box::pin(handler(reader, writer)));
-        self.state.listeners.borrow_mut().insert(address, Listener::Serving(accept, link));
+        self.net().listen_over(address, link, handler);
     }
 
     /// From now on connections to this address are refused, as they are to all that nothing listens on.
     pub fn refuse(&self, address: SocketAddr) {
-        self.state.listeners.borrow_mut().remove(&address);
+        self.net().refuse(address);
     }
 
     /// From now on connections to this address are never answered.
     pub fn silence(&self, address: SocketAddr) {
-        self.state.listeners.borrow_mut().insert(address, Listener::Silent);
+        self.net().silence(address);
     }
 
     /// From now on the dice choose which of the ready tasks goes on first: another seed, another interleaving.
@@ -274,6 +273,31 @@ impl Drop for Timer {
         if let Some(key) = self.key {
             self.state.timers.borrow_mut().remove(&(self.at, key));
         }
+    }
+}
+
+impl SimNet {
+    /// See [`World::listen_over`].
+    pub fn listen_over<F>(
+        &self,
+        address: SocketAddr,
+        link: Link,
+        handler: impl Fn(SimReader, SimWriter) -> F + 'static,
+    ) where
+        F: Future<Output = ()> + 'static,
+    {
+        let accept: Accept = Rc::new(move |reader, writer| Box::pin(handler(reader, writer)));
+        self.0.listeners.borrow_mut().insert(address, Listener::Serving(accept, link));
+    }
+
+    /// See [`World::refuse`].
+    pub fn refuse(&self, address: SocketAddr) {
+        self.0.listeners.borrow_mut().remove(&address);
+    }
+
+    /// See [`World::silence`].
+    pub fn silence(&self, address: SocketAddr) {
+        self.0.listeners.borrow_mut().insert(address, Listener::Silent);
     }
 }
 

@@ -99,7 +99,7 @@ fn answers_of_every_framing_arrive_whole(driver: Driver) {
         // Chunk extensions and trailers are of the hop; what they frame is not.
         format!(
             "HTTP/1.1 200 OK\r\n{json}transfer-encoding: chunked\r\n\r\n\
-             4;a=b;c=\"d\"\r\n{{\"a\"\r\n3 \r\n:1}}\r\n0\r\nx-trailer: 1\r\n\r\n"
+             4;a=b;c=\"d\"\r\n{{\"a\"\r\n3\r\n:1}}\r\n0\r\nx-trailer: 1\r\n\r\n"
         ),
         // Interim answers come before the real one and are not it.
         format!(

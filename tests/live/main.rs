@@ -8,4 +8,13 @@
 
 mod harness;
 
+mod admin;
 mod chat;
+mod drain;
+mod dump;
+mod errors;
+mod gone;
+mod log;
+mod reload;
+mod routing;
+mod streams;

@@ -1,6 +1,7 @@
 //! Compiles Portkey's config object into a [`Policy`]: from the file, where every mistake is told with its place,
 //! and from a request's header, where the answer is the one that clients of Portkey's gateway know.
 
+mod conditions;
 mod demands;
 mod fields;
 mod handed;

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-use super::{Known, handed::Handed, keys};
+use super::{Known, conditions::Choice, handed::Handed, keys};
 
 /// Compiles one config object.
 pub struct Compiler<'k, 'r> {
@@ -25,6 +25,8 @@ pub struct Compiler<'k, 'r> {
     pub redirected: Option<String>,
     /// A list of forwarded headers names itself.
     pub forwards_itself: bool,
+    /// Regular expressions so far.
+    pub patterns: usize,
     /// Leaves so far.
     pub leaves: usize,
     /// Bytes of parameters that leaves hold so far.
@@ -41,6 +43,7 @@ impl<'k, 'r> Compiler<'k, 'r> {
             type_errors: 0,
             redirected: None,
             forwards_itself: false,
+            patterns: 0,
             leaves: 0,
             override_bytes: 0,
         }
@@ -111,8 +114,17 @@ impl<'k, 'r> Compiler<'k, 'r> {
             let advice = "say how targets are chosen; write e.g. strategy: { mode: fallback }";
             self.report.missing(spot, "strategy", advice);
         }
+        let choice = match (mode, strategy) {
+            (Some(Mode::Conditional), Some(strategy)) => Some(self.choice(strategy, targets)),
+            _ => None,
+        };
         let nodes = self.targets(targets, path, handed, depth)?;
-        self.kind(mode?, codes, nodes, targets)
+        match choice {
+            Some(Choice { conditions, default }) => {
+                Some(NodeKind::Conditional { conditions, default, targets: nodes })
+            }
+            None => self.kind(mode?, codes, nodes, targets),
+        }
     }
 
     fn targets(
@@ -169,11 +181,12 @@ impl<'k, 'r> Compiler<'k, 'r> {
                 }
                 Some(NodeKind::LoadBalance { targets })
             }
+            Mode::Conditional => None,
         }
     }
 
     fn mode(&mut self, spot: &Spot<'_>) -> Option<Mode> {
-        const WHAT: &str = "single, fallback or loadbalance";
+        const WHAT: &str = "single, fallback, loadbalance or conditional";
         if !self.is_map_of(spot, keys::STRATEGY) {
             return None;
         }
@@ -185,7 +198,8 @@ impl<'k, 'r> Compiler<'k, 'r> {
             "single" => Mode::Single,
             "fallback" => Mode::Fallback,
             "loadbalance" => Mode::LoadBalance,
-            "conditional" | "latency" => {
+            "conditional" => Mode::Conditional,
+            "latency" => {
                 self.report.mistake(&found, format!("{} is {NOT_YET_MODE}", found.tree.shown()));
                 return None;
             }
@@ -196,7 +210,9 @@ impl<'k, 'r> Compiler<'k, 'r> {
                 return None;
             }
         };
-        for key in ["conditions", "default", "sticky"] {
+        let chooses = matches!(mode, Mode::Conditional);
+        for key in ["conditions", "default", "sticky"].into_iter().skip(if chooses { 2 } else { 0 })
+        {
             if let Some(entry) = spot.get(key).filter(|entry| !entry.tree.is_empty()) {
                 let why =
                     if key == "sticky" { "each request is drawn anew" } else { "mode decides" };
@@ -221,6 +237,8 @@ enum Mode {
     Single,
     Fallback,
     LoadBalance,
+    Conditional,
 }
 
-const NOT_YET_MODE: &str = "not in this version of Trunkline; use single, fallback or loadbalance";
+const NOT_YET_MODE: &str =
+    "not in this version of Trunkline; use single, fallback, loadbalance or conditional";

@@ -32,7 +32,7 @@ use std::{
 };
 
 pub use body::BodyEntry;
-pub use queue::{LogSender, Submitted};
+pub use queue::{LogSender, Submitted, Unwritten};
 pub use recovery::Recovery;
 
 use crate::{

@@ -52,6 +52,14 @@ impl LogSender {
         LogSender { lane, bell, bodies, process, sequence: 0, page: None, used: 0, scratch }
     }
 
+    /// A sender whose records no thread writes: whoever simulates a machine reads them back from the other end.
+    #[must_use]
+    pub fn unwritten(core: u16, process: u64) -> (LogSender, Unwritten) {
+        let lane = Arc::new(Lane::new(core, limits::LOG_QUEUE_BYTES_MIN));
+        let reader = LaneReader::new(Arc::clone(&lane));
+        (LogSender::new(lane, Arc::default(), None, process), Unwritten(reader))
+    }
+
     /// The core whose queue it is.
     #[must_use]
     pub fn core(&self) -> u16 {
@@ -238,6 +246,20 @@ impl LaneReader {
                 self.lane.give_back(page);
             }
         }
+    }
+}
+
+/// The other end of [`LogSender::unwritten`].
+#[derive(Debug)]
+pub struct Unwritten(LaneReader);
+
+impl Iterator for Unwritten {
+    type Item = Vec<u8>;
+
+    /// The next record, encoded; `None`: there is none at the moment.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let mut record = Vec::new();
+        self.0.next(&mut record).then_some(record)
     }
 }
 

@@ -69,7 +69,7 @@ impl<R: Read> SegmentReader<R> {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
+    pub fn next_piece(&mut self) -> io::Result<Option<Piece<'_>>> {
         match self.advance()? {
             Next::End => Ok(self.bad.take().map(Piece::Torn)),
             Next::Bad => Ok(self.bad.take().map(Piece::Damage)),

@@ -94,7 +94,7 @@ fn cut_tail(segment: &SegmentPath, file: File, recovery: &mut Recovery) -> io::R
     let mut reader = SegmentReader::new(&file, 0, None);
     let mut torn = None;
     let mut sound = false;
-    while let Some(piece) = reader.next()? {
+    while let Some(piece) = reader.next_piece()? {
         match piece {
             Piece::Block { .. } => sound = true,
             Piece::Damage(_) => {}

@@ -117,9 +117,8 @@ impl Tape {
         let head = self.next_block(BlockKind::End, 0);
         let mut bytes = Vec::new();
         block::write(&mut bytes, &head, |out| end.encode(out));
-        if let Err(error) = self.append(&bytes) {
-            self.complain(&error);
-        }
+        // Said on stderr by then; the next start copes.
+        let _ = self.append(&bytes);
     }
 
     /// Says on stderr what is wrong and what to do, now and then.

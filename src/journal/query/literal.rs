@@ -30,7 +30,7 @@ fn scaled(whole: &str, fraction: &str, scale: u64) -> Option<u64> {
     let mut value = whole.checked_mul(scale)?;
     let mut place = scale;
     for digit in fraction.bytes().map(|byte| u64::from(byte - b'0')) {
-        if place % 10 != 0 && digit != 0 {
+        if digit != 0 && !place.is_multiple_of(10) {
             return binary_part(whole, fraction, scale);
         }
         place /= 10;

@@ -107,6 +107,12 @@ impl Tap {
         matches!(self.state, State::Complete)
     }
 
+    /// Whether it has been an object of JSON so far, and has not ended.
+    #[must_use]
+    pub fn wants_more(&self) -> bool {
+        !matches!(self.state, State::Complete | State::Lost)
+    }
+
     /// A byte between keys and values.
     fn pass_mark(&mut self, bytes: &[u8], at: usize) -> usize {
         let byte = bytes[at];

@@ -192,19 +192,15 @@ impl<'a> Input<'a> {
     }
 
     pub(super) fn number(&mut self) -> Result<u64, Malformed> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return Err(Malformed::Impossible);
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
+        let first = *self.0.first().ok_or(Malformed::Short)?;
+        if first == 0 {
+            self.byte()?;
+            return Ok(u64::from_le_bytes(self.array()?));
         }
-        Err(Malformed::Impossible)
+        let length = first.trailing_zeros() as usize + 1;
+        let mut word = [0; 8];
+        word[..length].copy_from_slice(self.take(length)?);
+        Ok(u64::from_le_bytes(word) >> length)
     }
 
     pub(super) fn text(&mut self) -> Result<String, Malformed> {

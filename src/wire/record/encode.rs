@@ -30,7 +30,8 @@
 //!                        (later versions append here; readers ignore what they do not know)
 //! attempt   = length:u16 status:u16 number:started number:ended text × 6: target, provider, virtual key, model, left,
 //!             detail (later versions append here)
-//! number    = LEB128: seven bits a byte, lowest first, the eighth set on all but the last; at most ten bytes
+//! number    = n bytes, 1 to 8, of value:7n, a one, n-1 zeros (highest bit first, the bytes then little-endian, so that
+//!             the zeros at the low end of the first byte say how many follow); or 0:u8 value:u64
 //! text      = number:length UTF-8
 //! list of x = (1:u8 x)* 0:u8
 //! ```
@@ -67,13 +68,42 @@ pub mod flag {
 /// would make it longer than [`limits::LOG_RECORD_BYTES_MAX`] end early and are counted as omitted.
 pub fn encode(record: &RecordRef<'_>, out: &mut Vec<u8>) {
     let start = out.len();
-    out.extend_from_slice(&[0; LENGTH_BYTES]);
-    out.extend_from_slice(&fixed(record));
-    numbers(record, out);
-    texts(record, out);
-    lists(record, out, start);
-    let length = u32::try_from(out.len() - start - LENGTH_BYTES).expect("bounded above");
+    out.resize(start + bytes_at_most(record), 0);
+    let mut cursor = Cursor { bytes: &mut out[start..], at: LENGTH_BYTES };
+    cursor.array(fixed(record));
+    numbers(record, &mut cursor);
+    texts(record, &mut cursor);
+    lists(record, &mut cursor);
+    let end = cursor.at;
+    out.truncate(start + end);
+    let length = u32::try_from(end - LENGTH_BYTES).expect("bounded far below");
     out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+}
+
+/// A bound on the length of the encoded record, [`SLACK_BYTES`] included.
+fn bytes_at_most(record: &RecordRef<'_>) -> usize {
+    let pair = |(name, value): &(&str, &str)| text_at_most(name) + text_at_most(value);
+    let amount = |(target, _): &(&str, u64)| text_at_most(target) + NUMBER_BYTES_MAX;
+    let texts: usize = texts_of(record).into_iter().map(text_at_most).sum();
+    let metadata: usize = record.metadata.iter().map(pair).sum();
+    let lists: usize = [record.dropped_params, record.conditions, record.open_breakers]
+        .into_iter()
+        .flat_map(|list| list.iter().map(|text| text_at_most(text)))
+        .sum();
+    let balance: usize = record.balance.iter().map(amount).sum();
+    let attempts: usize = record.attempts.iter().map(attempt_at_most).sum();
+    let sum = FIXED_AND_NUMBERS_BYTES_MAX + texts + metadata + lists + balance + attempts;
+    sum.min(limits::LOG_RECORD_BYTES_MAX) + SLACK_BYTES
+}
+
+/// With the mark in front of a list's entry.
+fn text_at_most(text: &str) -> usize {
+    text.len().min(limits::LOG_TEXT_BYTES_MAX) + 3
+}
+
+fn attempt_at_most(attempt: &AttemptRef<'_>) -> usize {
+    let texts: usize = texts_of_attempt(attempt).into_iter().map(text_at_most).sum();
+    5 + 2 * NUMBER_BYTES_MAX + texts
 }
 
 fn fixed(record: &RecordRef<'_>) -> [u8; FIXED_BYTES] {
@@ -102,30 +132,27 @@ fn flags(record: &RecordRef<'_>) -> u8 {
         | bit(record.cost_pico_usd.is_some(), flag::COST)
 }
 
-fn numbers(record: &RecordRef<'_>, out: &mut Vec<u8>) {
+fn numbers(record: &RecordRef<'_>, cursor: &mut Cursor<'_>) {
     let times = &record.times;
-    push_numbers(
-        out,
-        &[
-            record.epoch,
-            times.head,
-            times.body,
-            times.planned,
-            times.connected,
-            times.sent,
-            times.first_byte,
-            times.first_token,
-            times.last_byte,
-            times.flushed,
-            record.client_bytes_in,
-            record.client_bytes_out,
-        ],
-    );
+    cursor.numbers(&[
+        record.epoch,
+        times.head,
+        times.body,
+        times.planned,
+        times.connected,
+        times.sent,
+        times.first_byte,
+        times.first_token,
+        times.last_byte,
+        times.flushed,
+        record.client_bytes_in,
+        record.client_bytes_out,
+    ]);
     if let Some(usage) = &record.usage {
-        push_numbers(out, &buckets(usage));
+        cursor.numbers(&buckets(usage));
     }
     if let Some(cost) = record.cost_pico_usd {
-        push_numbers(out, &[cost]);
+        cursor.number(cost);
     }
 }
 
@@ -142,8 +169,14 @@ fn buckets(usage: &UsageRecord) -> [u64; 8] {
     ]
 }
 
-fn texts(record: &RecordRef<'_>, out: &mut Vec<u8>) {
-    for text in [
+fn texts(record: &RecordRef<'_>, cursor: &mut Cursor<'_>) {
+    for text in texts_of(record) {
+        cursor.text(text);
+    }
+}
+
+fn texts_of<'a>(record: &RecordRef<'a>) -> [&'a str; 17] {
+    [
         record.api_key,
         record.config,
         record.dialect,
@@ -161,104 +194,184 @@ fn texts(record: &RecordRef<'_>, out: &mut Vec<u8>) {
         record.price_table,
         record.client_address,
         record.trace_id,
-    ] {
-        push_text(out, text);
-    }
+    ]
 }
 
-fn lists(record: &RecordRef<'_>, out: &mut Vec<u8>, start: usize) {
+fn lists(record: &RecordRef<'_>, cursor: &mut Cursor<'_>) {
     let mut omitted = record.omitted;
-    omitted += push_list(out, start, record.metadata, |out, (name, value)| {
-        push_text(out, name);
-        push_text(out, value);
+    omitted += cursor.list(record.metadata, |cursor, (name, value)| {
+        cursor.text(name);
+        cursor.text(value);
     });
     for list in [record.dropped_params, record.conditions, record.open_breakers] {
-        omitted += push_list(out, start, list, |out, text| push_text(out, text));
+        omitted += cursor.list(list, |cursor, text| cursor.text(text));
     }
-    omitted += push_list(out, start, record.balance, |out, (target, amount)| {
-        push_text(out, target);
-        push_number(out, *amount);
+    omitted += cursor.list(record.balance, |cursor, (target, amount)| {
+        cursor.text(target);
+        cursor.number(*amount);
     });
-    omitted += push_list(out, start, record.attempts, push_attempt);
-    push_number(out, omitted);
+    omitted += cursor.list(record.attempts, attempt);
+    cursor.number(omitted);
 }
 
-fn push_attempt(out: &mut Vec<u8>, attempt: &AttemptRef<'_>) {
-    let start = out.len();
-    out.extend_from_slice(&[0; 2]);
-    out.extend_from_slice(&attempt.status.to_le_bytes());
-    push_numbers(out, &[attempt.started, attempt.ended]);
-    for text in [
+fn attempt(cursor: &mut Cursor<'_>, attempt: &AttemptRef<'_>) {
+    let start = cursor.at;
+    cursor.at += 2;
+    cursor.array(attempt.status.to_le_bytes());
+    cursor.numbers(&[attempt.started, attempt.ended]);
+    for text in texts_of_attempt(attempt) {
+        cursor.text(text);
+    }
+    let length = u16::try_from(cursor.at - start - 2).expect("six bounded texts");
+    cursor.bytes[start..start + 2].copy_from_slice(&length.to_le_bytes());
+}
+
+fn texts_of_attempt<'a>(attempt: &AttemptRef<'a>) -> [&'a str; 6] {
+    [
         attempt.target,
         attempt.provider,
         attempt.virtual_key,
         attempt.model,
         attempt.left,
         attempt.detail,
-    ] {
-        push_text(out, text);
-    }
-    let length = u16::try_from(out.len() - start - 2).expect("six bounded texts");
-    out[start..start + 2].copy_from_slice(&length.to_le_bytes());
+    ]
 }
 
-/// Appends the entries that fit; returns how many did not.
-fn push_list<T>(
-    out: &mut Vec<u8>,
-    record_start: usize,
-    list: &[T],
-    push: impl Fn(&mut Vec<u8>, &T),
-) -> u64 {
-    let mut taken = 0;
-    for entry in list.iter().take(limits::LOG_LIST_MAX) {
-        if out.len() - record_start > LISTS_END_BYTES {
-            break;
+/// Writes into bytes that are there already. When pieces are appended to a `Vec`, its length goes through memory with
+/// each of them; this position stays in a register as long as all is inlined. Together with numbers that are one store
+/// and short copies without a call, that took a record of 385 bytes from 340 ns to 121 (`cargo bench --bench log`).
+struct Cursor<'a> {
+    bytes: &'a mut [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    #[inline(always)]
+    fn array<const N: usize>(&mut self, array: [u8; N]) {
+        self.bytes[self.at..self.at + N].copy_from_slice(&array);
+        self.at += N;
+    }
+
+    #[inline]
+    fn numbers(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            self.number(*number);
         }
-        out.push(1);
-        push(out, entry);
-        taken += 1;
     }
-    out.push(0);
-    (list.len() - taken) as u64
-}
 
-fn push_text(out: &mut Vec<u8>, text: &str) {
-    if text.len() > limits::LOG_TEXT_BYTES_MAX {
-        return push_cut_text(out, text);
+    /// One store of eight bytes, of which the used ones are kept.
+    #[inline]
+    fn number(&mut self, number: u64) {
+        let length = number_length(number);
+        if length > 8 {
+            self.array([0]);
+            return self.array(number.to_le_bytes());
+        }
+        self.bytes[self.at..self.at + 8]
+            .copy_from_slice(&number_word(number, length).to_le_bytes());
+        self.at += length;
     }
-    push_number(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
-}
 
-#[cold]
-fn push_cut_text(out: &mut Vec<u8>, text: &str) {
-    let kept = &text[..text.floor_char_boundary(limits::LOG_TEXT_BYTES_MAX - '…'.len_utf8())];
-    push_number(out, (kept.len() + '…'.len_utf8()) as u64);
-    out.extend_from_slice(kept.as_bytes());
-    out.extend_from_slice("…".as_bytes());
-}
+    #[inline(always)]
+    fn text(&mut self, text: &str) {
+        if text.len() > limits::LOG_TEXT_BYTES_MAX {
+            return self.cut_text(text);
+        }
+        if text.len() < 0x80 {
+            self.array([(text.len() << 1 | 1) as u8]);
+        } else {
+            self.number(text.len() as u64);
+        }
+        self.short(text.as_bytes());
+    }
 
-fn push_numbers(out: &mut Vec<u8>, numbers: &[u64]) {
-    for number in numbers {
-        push_number(out, *number);
+    #[cold]
+    fn cut_text(&mut self, text: &str) {
+        let mark = '…'.len_utf8();
+        let kept = &text[..text.floor_char_boundary(limits::LOG_TEXT_BYTES_MAX - mark)];
+        self.number((kept.len() + mark) as u64);
+        self.any(kept.as_bytes());
+        self.any("…".as_bytes());
+    }
+
+    /// Most texts are short: copying them as two overlapping words saves the call that a copy of any length costs.
+    #[inline(always)]
+    fn short(&mut self, bytes: &[u8]) {
+        match bytes.len() {
+            0 => {}
+            1..4 => bytes.iter().for_each(|byte| self.array([*byte])),
+            4..8 => self.overlapping::<4>(bytes),
+            8..16 => self.overlapping::<8>(bytes),
+            16..=32 => self.overlapping::<16>(bytes),
+            _ => self.any(bytes),
+        }
+    }
+
+    /// For `N` to `2 * N` bytes.
+    #[inline(always)]
+    fn overlapping<const N: usize>(&mut self, bytes: &[u8]) {
+        let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else {
+            return self.any(bytes);
+        };
+        let place = &mut self.bytes[self.at..self.at + bytes.len()];
+        place[..N].copy_from_slice(first);
+        place[bytes.len() - N..].copy_from_slice(last);
+        self.at += bytes.len();
+    }
+
+    fn any(&mut self, bytes: &[u8]) {
+        self.bytes[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
+
+    /// Writes the entries that fit; returns how many did not.
+    #[inline]
+    fn list<T>(&mut self, list: &[T], write: impl Fn(&mut Self, &T)) -> u64 {
+        let mut taken = 0;
+        for entry in list.iter().take(limits::LOG_LIST_MAX) {
+            if self.at > LISTS_END_BYTES {
+                break;
+            }
+            self.array([1]);
+            write(self, entry);
+            taken += 1;
+        }
+        self.array([0]);
+        (list.len() - taken) as u64
     }
 }
 
+/// Appends a number to what is not written on the request path.
 pub(super) fn push_number(out: &mut Vec<u8>, number: u64) {
-    let mut rest = number;
-    let mut bytes = [0; 10];
-    let mut length = 0;
-    while rest >= 0x80 {
-        bytes[length] = rest as u8 | 0x80;
-        rest >>= 7;
-        length += 1;
+    let length = number_length(number);
+    if length > 8 {
+        out.push(0);
+        out.extend_from_slice(&number.to_le_bytes());
+    } else {
+        out.extend_from_slice(&number_word(number, length).to_le_bytes()[..length]);
     }
-    bytes[length] = rest as u8;
-    out.extend_from_slice(&bytes[..=length]);
 }
 
+#[inline]
+fn number_length(number: u64) -> usize {
+    // A seventh of the significant bits, rounded up, without a division; right up to eight.
+    (((number | 1).ilog2() * 9 + 73) / 64) as usize
+}
+
+/// For lengths up to eight.
+#[inline]
+fn number_word(number: u64, length: usize) -> u64 {
+    (number << 1 | 1) << (length - 1)
+}
+
+const NUMBER_BYTES_MAX: usize = 9;
+/// The length, the fixed part, 22 numbers and the ends of six lists.
+const FIXED_AND_NUMBERS_BYTES_MAX: usize = LENGTH_BYTES + FIXED_BYTES + 22 * NUMBER_BYTES_MAX + 6;
+/// What a number's store may touch beyond its end.
+const SLACK_BYTES: usize = 8;
 /// Where lists stop growing: one entry of the largest kind, six full texts, still fits behind it.
 const LISTS_END_BYTES: usize = limits::LOG_RECORD_BYTES_MAX - 8 * limits::LOG_TEXT_BYTES_MAX;
 
-const _: () = assert!(6 * (limits::LOG_TEXT_BYTES_MAX + 10) + 64 < u16::MAX as usize);
-const _: () = assert!(17 * (limits::LOG_TEXT_BYTES_MAX + 10) + 512 < LISTS_END_BYTES);
+const _: () = assert!(6 * (limits::LOG_TEXT_BYTES_MAX + 3) + 64 < u16::MAX as usize);
+const _: () =
+    assert!(17 * (limits::LOG_TEXT_BYTES_MAX + 3) + FIXED_AND_NUMBERS_BYTES_MAX < LISTS_END_BYTES);

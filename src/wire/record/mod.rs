@@ -95,7 +95,8 @@ pub struct Exchange<Text, Attempts, Pairs, Texts, Amounts> {
     pub metadata: Pairs,
     /// Parameters dropped in translation.
     pub dropped_params: Texts,
-    /// The conditions that matched, as paths into the config (`config.conditions[0]`).
+    /// The conditions that matched, as paths into the config, and the targets that they chose
+    /// (`config.conditions[0] -> name`; `config.default -> name` if none did).
     pub conditions: Texts,
     /// The targets whose breaker was open when the plan was made, as paths into the config.
     pub open_breakers: Texts,

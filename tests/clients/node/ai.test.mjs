@@ -6,7 +6,22 @@ import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, Output, generateText, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
-import { HELLO, OPENAI_TARGETS, all, failure, gatewayTest, routeOf, sawClientLeave, script, world } from "./world.mjs";
+import {
+    HELLO,
+    OPENAI_TARGETS,
+    PIXEL,
+    SCRIPTS,
+    all,
+    failure,
+    gatewayTest,
+    longText,
+    puppetOf,
+    routeOf,
+    sawClientLeave,
+    script,
+    streamAnswer,
+    world,
+} from "./world.mjs";
 
 const weather = tool({
     description: "The weather of a city",
@@ -35,6 +50,29 @@ for (const target of OPENAI_TARGETS) {
         }
     });
 
+    test(`image, ${target}`, async () => {
+        const content = [{ type: "text", text: "what is in this picture" }, { type: "image", image: PIXEL }];
+        for (const model of chatModels(target)) {
+            const answer = await generateText({ model, messages: [{ role: "user", content }] });
+            assert.equal(answer.text, "A single red pixel.");
+        }
+    });
+
+    test(`unicode and a megabyte there and back, ${puppetOf(target)}`, async () => {
+        for (const prompt of [SCRIPTS, longText()]) {
+            const [model] = chatModels(puppetOf(target), script("echo").model);
+            assert.ok((await generateText({ model, prompt })).text === prompt);
+            assert.ok((await all(streamText({ model, prompt }).textStream)).join("") === prompt);
+        }
+    });
+
+    test(`an object by a schema, ${target}`, async () => {
+        const [model] = chatModels(target);
+        const schema = z.object({ name: z.string(), age: z.number(), tags: z.array(z.string()) });
+        const { output } = await generateText({ model, prompt: "a person as JSON", output: Output.object({ schema }) });
+        assert.deepEqual(output, { name: "Ada Lovelace", age: 36, tags: ["math", "engine"] });
+    });
+
     test(`streamed tool calls are run and answered, ${target}`, async () => {
         for (const model of chatModels(target)) {
             const options = { model, prompt: "weather in two cities", tools: { get_weather: weather } };
@@ -46,19 +84,37 @@ for (const target of OPENAI_TARGETS) {
     });
 }
 
-test("an object by a schema", async () => {
-    const [model] = chatModels("mock-openai");
-    const schema = z.object({ name: z.string(), age: z.number(), tags: z.array(z.string()) });
-    const { output } = await generateText({ model, prompt: "a person as JSON", output: Output.object({ schema }) });
-    assert.deepEqual(output, { name: "Ada Lovelace", age: 36, tags: ["math", "engine"] });
+test("errors keep their status, their words and their retry-after", async () => {
+    for (const target of world.direct ? ["puppet-openai"] : ["puppet-openai", "puppet-claude"]) {
+        for (const status of [400, 401, 429, 500]) {
+            const [model] = chatModels(target, script(`status-${status}`).model);
+            const error = await failure(generateText({ model, prompt: "hi", maxRetries: 0 }));
+            assert.ok(APICallError.isInstance(error), String(error));
+            assert.equal(error.statusCode, status);
+            assert.match(error.message, new RegExp(`the puppet says ${status}`));
+            assert.equal(error.isRetryable, status >= 429);
+            if (status === 429) assert.equal(error.responseHeaders["retry-after"], "7");
+        }
+    }
 });
 
-test("errors keep their status and their retry-after", async () => {
-    const [model] = chatModels("puppet-openai", script("status-429").model);
+gatewayTest("the gateway's deadline is a 408", async () => {
+    const [model] = chatModels("puppet-openai", script("slow-3000").model, { "request-timeout": "300" });
     const error = await failure(generateText({ model, prompt: "hi", maxRetries: 0 }));
-    assert.ok(APICallError.isInstance(error), String(error));
-    assert.equal(error.statusCode, 429);
-    assert.equal(error.responseHeaders["retry-after"], "7");
+    assert.equal(error.statusCode, 408);
+});
+
+gatewayTest("a stream that breaks after content is an error", async () => {
+    for (const scenario of ["cut", "stop", "lateerror-529"]) {
+        for (const target of ["puppet-openai", "puppet-claude"]) {
+            for (const model of chatModels(target, script(scenario).model)) {
+                const errors = [];
+                const options = { model, prompt: "hi", maxRetries: 0, onError: ({ error }) => errors.push(error) };
+                await all(streamText(options).fullStream).catch((error) => errors.push(error));
+                assert.match(errors[0]?.message ?? "none", /^the upstream|the stream says 529/, `${scenario} ${target}`);
+            }
+        }
+    }
 });
 
 test("an abort reaches the upstream", async () => {
@@ -70,7 +126,21 @@ test("an abort reaches the upstream", async () => {
     assert.ok(await sawClientLeave(play.token));
 });
 
-gatewayTest("fallback from OpenAI to Anthropic in a stream", async () => {
-    const [model] = chatModels(null, script("status-500").model, { config: "rescue" });
-    assert.equal((await all(streamText({ model, prompt: "hello there" }).textStream)).join(""), HELLO);
+gatewayTest("fallback from OpenAI to Anthropic, plain and streamed", async () => {
+    for (const scenario of ["status-500", "status-429", "html-502"]) {
+        for (const index of [0, 1]) {
+            const model = () => chatModels(null, script(scenario).model, { config: "rescue" })[index];
+            assert.equal((await generateText({ model: model(), prompt: "hello there" })).text, HELLO);
+            assert.equal((await all(streamText({ model: model(), prompt: "hello there" }).textStream)).join(""), HELLO);
+        }
+    }
+});
+
+test("two hundred streams at once", async () => {
+    const [model] = chatModels("mock-openai");
+    const wanted = Array.from({ length: world.streams }, (_, i) => streamAnswer(i));
+    const texts = await Promise.all(
+        wanted.map(async ({ question }) => (await all(streamText({ model, prompt: question }).textStream)).join("")),
+    );
+    assert.deepEqual(texts, wanted.map((w) => w.answer));
 });

@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
+import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
+import { z } from "zod";
 import {
     ANTHROPIC_TARGETS,
     HELLO,
@@ -61,6 +63,13 @@ for (const target of ANTHROPIC_TARGETS) {
             const final = await client.messages.create({ ...options, messages });
             assert.equal(final.content[0].text, "18 degrees in Paris, 24 in Tokyo.");
         }
+    });
+
+    test(`JSON schema output, ${target}`, async () => {
+        const person = z.object({ name: z.string(), age: z.number(), tags: z.array(z.string()) });
+        const options = { ...common, messages: ask("a person as JSON"), output_config: { format: zodOutputFormat(person) } };
+        const answer = await anthropicClient(target).messages.parse(options);
+        assert.deepEqual(answer.parsed_output, { name: "Ada Lovelace", age: 36, tags: ["math", "engine"] });
     });
 
     test(`image, ${target}`, async () => {

@@ -73,6 +73,17 @@ for (const target of OPENAI_TARGETS) {
         );
     });
 
+    test(`JSON schema output, plain and streamed, ${target}`, async () => {
+        const person = z.object({ name: z.string(), age: z.number(), tags: z.array(z.string()) });
+        const response_format = zodResponseFormat(person, "person");
+        const options = { model, messages: ask("a person as JSON"), response_format };
+        const ada = { name: "Ada Lovelace", age: 36, tags: ["math", "engine"] };
+        const answer = await openaiClient(target).chat.completions.parse(options);
+        assert.deepEqual(answer.choices[0].message.parsed, ada);
+        const streamed = await openaiClient(target).chat.completions.stream(options).finalChatCompletion();
+        assert.deepEqual(streamed.choices[0].message.parsed, ada);
+    });
+
     test(`image, ${target}`, async () => {
         const content = [
             { type: "text", text: "what is in this picture" },
@@ -109,16 +120,6 @@ for (const target of OPENAI_TARGETS) {
         assert.ok(await sawClientLeave(play.token));
     });
 }
-
-test("JSON schema output", async () => {
-    const person = z.object({ name: z.string(), age: z.number(), tags: z.array(z.string()) });
-    const answer = await openaiClient("mock-openai").chat.completions.parse({
-        model,
-        messages: ask("a person as JSON"),
-        response_format: zodResponseFormat(person, "person"),
-    });
-    assert.deepEqual(answer.choices[0].message.parsed, { name: "Ada Lovelace", age: 36, tags: ["math", "engine"] });
-});
 
 test("models, embeddings, responses", async () => {
     const client = openaiClient("puppet-openai");

@@ -17,9 +17,18 @@ from conftest import (
     WORLD,
     anthropic_client,
     ask,
+    openai_client,
     script,
     seen,
 )
+from pydantic import BaseModel
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+    tags: list[str]
+
 
 WEATHER = {
     "name": "get_weather",
@@ -100,6 +109,31 @@ def test_parallel_tool_calls_and_their_results(target, stream):
 
 
 @both
+@pytest.mark.parametrize("stream", [False, True])
+def test_json_schema_output(target, stream):
+    options = COMMON | {"messages": ask("a person as JSON"), "output_format": Person}
+    if stream:
+        with anthropic_client(target).messages.stream(**options) as events:
+            answer = events.get_final_message()
+    else:
+        answer = anthropic_client(target).messages.parse(**options)
+    assert answer.parsed_output == Person(name="Ada Lovelace", age=36, tags=["math", "engine"])
+
+
+@pytest.mark.gateway
+def test_a_json_schema_reaches_an_openai_upstream_as_one():
+    play = script("echo")
+    messages = ask('{"name": "x", "age": 1, "tags": []}')
+    anthropic_client("puppet-openai").messages.parse(
+        model=play.model, max_tokens=50, messages=messages, output_format=Person
+    )
+    (record,) = seen(play.token)
+    sent = json.loads(record["body"])["response_format"]
+    assert sent["type"] == "json_schema"
+    assert sent["json_schema"]["schema"]["properties"].keys() == {"name", "age", "tags"}
+
+
+@both
 def test_image(target):
     source = {"type": "base64", "media_type": "image/png", "data": PIXEL.partition(",")[2]}
     content = [{"type": "image", "source": source}, {"type": "text", "text": "what is in this picture"}]
@@ -155,6 +189,25 @@ def test_the_providers_own_headers_reach_the_upstream():
 
 
 @pytest.mark.gateway
+def test_a_translated_request_states_the_version_whose_format_it_has():
+    play = script("echo")
+    client = openai_client("puppet-claude").with_options(default_headers={"anthropic-version": "2026-10-21"})
+    client.chat.completions.create(model=play.model, messages=ask("hi"))
+    (record,) = seen(play.token)
+    assert record["headers"]["anthropic-version"] == "2023-06-01"
+
+
+@pytest.mark.gateway
+def test_an_openai_upstream_is_told_nothing_of_anthropics_headers():
+    play = script("echo")
+    client = anthropic_client("puppet-openai")
+    client.messages.create(model=play.model, max_tokens=50, messages=ask("hi"), extra_headers={"anthropic-beta": "x-1"})
+    (record,) = seen(play.token)
+    assert not [name for name in record["headers"] if name.startswith("anthropic")]
+    assert record["headers"]["authorization"] == "Bearer sk-credential-of-puppet-openai"
+
+
+@pytest.mark.gateway
 def test_the_gateways_headers():
     answer = anthropic_client("mock-openai").messages.with_raw_response.create(**COMMON, messages=ask("hello there"))
     assert answer.headers["x-portkey-provider"] == "openai"
@@ -186,6 +239,7 @@ def test_an_open_gateway_passes_the_callers_own_key_on():
     assert answer.content[0].text == "mine"
     (record,) = seen(play.token)
     assert record["headers"]["x-api-key"] == "sk-ant-own"
+    assert "authorization" not in record["headers"]
 
 
 def text_of(client, model, text, stream):

@@ -19,6 +19,14 @@ WEATHER = {
     },
 }
 
+
+class Person(BaseModel):
+    name: str
+    age: int
+    tags: list[str]
+
+
+ADA = Person(name="Ada Lovelace", age=36, tags=["math", "engine"])
 both = pytest.mark.parametrize("target", OPENAI_TARGETS)
 
 
@@ -124,16 +132,36 @@ def test_the_stream_helper_of_the_sdk(target):
     assert [json.loads(c.function.arguments)["city"] for c in message.tool_calls] == ["Paris", "東京"]
 
 
-def test_json_schema_output():
-    class Person(BaseModel):
-        name: str
-        age: int
-        tags: list[str]
-
-    answer = openai_client("mock-openai").chat.completions.parse(
+@both
+def test_json_schema_output(target):
+    answer = openai_client(target).chat.completions.parse(
         model="gpt-4o", messages=ask("a person as JSON"), response_format=Person
     )
-    assert answer.choices[0].message.parsed == Person(name="Ada Lovelace", age=36, tags=["math", "engine"])
+    assert answer.choices[0].message.parsed == ADA
+
+
+@both
+def test_streamed_json_schema_output(target):
+    with openai_client(target).chat.completions.stream(
+        model="gpt-4o", messages=ask("a person as JSON"), response_format=Person
+    ) as stream:
+        assert stream.get_final_completion().choices[0].message.parsed == ADA
+
+
+@pytest.mark.gateway
+def test_a_json_schema_reaches_an_anthropic_upstream_as_one():
+    play = script("echo")
+    schema = {"name": "person", "strict": True, "schema": Person.model_json_schema()}
+    openai_client("puppet-claude").chat.completions.create(
+        model=play.model,
+        messages=ask('{"name": "x"}'),
+        response_format={"type": "json_schema", "json_schema": schema},
+    )
+    (record,) = seen(play.token)
+    sent = json.loads(record["body"])["output_config"]["format"]
+    assert sent["type"] == "json_schema"
+    assert sent["schema"]["properties"].keys() == {"name", "age", "tags"}
+    assert sent["schema"]["required"] == ["name", "age", "tags"]
 
 
 @both

@@ -11,7 +11,10 @@ from conftest import (
     GATEWAY,
     HELLO,
     KEYS,
+    MEGABYTE,
+    OPENAI_TARGETS,
     OPEN_GATEWAY,
+    PIXEL,
     SCRIPTS,
     WORLD,
     ask,
@@ -23,36 +26,61 @@ from conftest import (
 )
 from portkey_ai import AsyncPortkey, Portkey, createHeaders
 from portkey_ai._vendor import openai as errors
+from pydantic import BaseModel
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+    tags: list[str]
+
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+both = pytest.mark.parametrize("target", OPENAI_TARGETS)
 WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": PARAMETERS}}
 
 
-def test_chat():
-    answer = portkey_client("mock-openai").chat.completions.create(model="gpt-4o", messages=ask("hello there"))
+@both
+def test_chat(target):
+    answer = portkey_client(target).chat.completions.create(model="gpt-4o", messages=ask("hello there"))
     assert answer.choices[0].message.content == HELLO
     assert answer.usage.total_tokens == 26
 
 
-def test_stream():
-    chunks = portkey_client("mock-openai").chat.completions.create(
-        model="gpt-4o", messages=ask("hello there"), stream=True
-    )
-    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == HELLO
+@both
+def test_stream(target):
+    chunks = portkey_client(target).chat.completions.create(model="gpt-4o", messages=ask("hello there"), stream=True)
+    assert joined(chunks) == HELLO
 
 
-def test_streamed_usage():
+@both
+def test_streamed_usage(target):
     chunks = list(
-        portkey_client("mock-openai").chat.completions.create(
+        portkey_client(target).chat.completions.create(
             model="gpt-4o", messages=ask("hello there"), stream=True, stream_options={"include_usage": True}
         )
     )
     assert (chunks[-1].choices, chunks[-1].usage.prompt_tokens) == ([], 9)
 
 
+@both
+def test_tool_call_and_its_result(target):
+    client, messages = portkey_client(target), ask("weather in one city")
+    answer = client.chat.completions.create(model="gpt-4o", messages=messages, tools=[WEATHER])
+    (call,) = answer.choices[0].message.tool_calls
+    assert json.loads(call.function.arguments) == {"city": "Paris", "unit": "celsius"}
+    messages += [
+        answer.choices[0].message.model_dump(exclude_none=True),
+        {"role": "tool", "tool_call_id": call.id, "content": "18"},
+    ]
+    final = client.chat.completions.create(model="gpt-4o", messages=messages, tools=[WEATHER])
+    assert final.choices[0].message.content == "It is 18 degrees in Paris."
+
+
+@both
 @pytest.mark.parametrize("stream", [False, True])
-def test_parallel_tools(stream):
-    answer = portkey_client("mock-openai").chat.completions.create(
+def test_parallel_tools(target, stream):
+    answer = portkey_client(target).chat.completions.create(
         model="gpt-4o", messages=ask("weather in two cities"), tools=[WEATHER], stream=stream
     )
     if stream:
@@ -66,9 +94,36 @@ def test_parallel_tools(stream):
     assert [json.loads(text)["city"] for text in texts] == ["Paris", "東京"]
 
 
-def test_unicode_there_and_back():
-    answer = portkey_client("puppet-openai").chat.completions.create(model=script("echo").model, messages=ask(SCRIPTS))
-    assert answer.choices[0].message.content == SCRIPTS
+@both
+def test_json_schema_output(target):
+    schema = {"name": "person", "schema": Person.model_json_schema(), "strict": True}
+    answer = portkey_client(target).chat.completions.create(
+        model="gpt-4o",
+        messages=ask("a person as JSON"),
+        response_format={"type": "json_schema", "json_schema": schema},
+    )
+    assert Person.model_validate_json(answer.choices[0].message.content).name == "Ada Lovelace"
+
+
+@both
+def test_image(target):
+    content = [
+        {"type": "text", "text": "what is in this picture"},
+        {"type": "image_url", "image_url": {"url": PIXEL}},
+    ]
+    messages = [{"role": "user", "content": content}]
+    answer = portkey_client(target).chat.completions.create(model="gpt-4o", messages=messages)
+    assert answer.choices[0].message.content == "A single red pixel."
+
+
+@pytest.mark.parametrize("target", ["puppet-" + t.partition("-")[2] for t in OPENAI_TARGETS])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("text", [SCRIPTS, "".join(f"{i:07} " for i in range(MEGABYTE // 8))], ids=["unicode", "1 MB"])
+def test_text_there_and_back(target, stream, text):
+    answer = portkey_client(target).chat.completions.create(
+        model=script("echo").model, messages=ask(text), stream=stream
+    )
+    assert (joined(answer) if stream else answer.choices[0].message.content) == text
 
 
 def test_embeddings_and_models():
@@ -163,6 +218,12 @@ def test_config(config):
     answer = portkey_client(config=config).chat.completions.create(model=play.model, messages=ask("hello there"))
     assert answer.choices[0].message.content == HELLO
     assert answer.get_headers()["last-used-option-index"].startswith("config.targets[1]")
+    assert len(seen(play.token)) == 1
+    play = script("status-500")
+    chunks = portkey_client(config=config).chat.completions.create(
+        model=play.model, messages=ask("hello there"), stream=True
+    )
+    assert joined(chunks) == HELLO
     assert len(seen(play.token)) == 1
 
 
@@ -270,6 +331,23 @@ def test_the_request_timeout():
     assert caught.value.status_code == 408
 
 
+def test_a_client_that_gives_up_waiting_frees_the_upstream():
+    play = script("slow-10000")
+    client = portkey_client("puppet-openai").openai_client.with_options(timeout=0.5)
+    with pytest.raises(errors.APITimeoutError):
+        client.chat.completions.create(model=play.model, messages=ask("hi"))
+    assert saw_client_leave(play.token, time.time())
+
+
+@pytest.mark.gateway
+@pytest.mark.parametrize("scenario", ["lateerror-529", "cut", "stop"])
+@pytest.mark.parametrize("target", ["puppet-openai", "puppet-claude"])
+def test_a_stream_that_breaks_is_an_exception(target, scenario):
+    model = script(scenario).model
+    with pytest.raises(errors.APIError):
+        joined(portkey_client(target).chat.completions.create(model=model, messages=ask("hi"), stream=True))
+
+
 @pytest.mark.gateway
 def test_post_to_any_path():
     answer = portkey_client("puppet-claude").post(
@@ -284,3 +362,7 @@ def test_both_names_of_a_header(prefix):
     client = openai_client(None).with_options(default_headers={prefix + "virtual-key": "mock-claude"})
     answer = client.chat.completions.with_raw_response.create(model="m", messages=ask("hello there"))
     assert answer.headers["x-portkey-provider"] == "anthropic"
+
+
+def joined(chunks):
+    return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)

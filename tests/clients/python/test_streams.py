@@ -6,6 +6,7 @@ import time
 import anthropic
 import httpx
 import openai
+import portkey_ai
 import pytest
 from conftest import (
     ANTHROPIC_TARGETS,
@@ -17,6 +18,7 @@ from conftest import (
     anthropic_client,
     ask,
     openai_client,
+    portkey_client,
     saw_client_leave,
     script,
     seen,
@@ -81,7 +83,18 @@ def test_a_slow_reader_gets_everything():
     assert "".join(got) == text
 
 
-@pytest.mark.parametrize("sdk", ["openai", "anthropic"])
+@pytest.mark.gateway
+def test_a_stream_that_said_why_it_finished_is_complete_without_an_end_marker():
+    play = script("nodone")
+    chunks = openai_client("puppet-openai").chat.completions.create(model=play.model, messages=ask("hi"), stream=True)
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == "one two "
+    client = anthropic_client("puppet-openai")
+    with client.messages.stream(model=script("nodone").model, max_tokens=50, messages=ask("hi")) as stream:
+        final = stream.get_final_message()
+    assert (final.content[0].text, final.stop_reason) == ("one two ", "end_turn")
+
+
+@pytest.mark.parametrize("sdk", ["openai", "anthropic", "portkey"])
 def test_two_hundred_streams_at_once(sdk):
     texts = asyncio.run(asyncio.wait_for(all_streams(sdk), ALL_STREAMS_SECONDS))
     assert texts == [f"<{i:03}>" + f" word{i:03}" * 40 + f" </{i:03}>" for i in range(WORLD["streams"])]
@@ -91,6 +104,9 @@ async def all_streams(sdk):
     if sdk == "openai":
         client = openai_client("mock-openai", openai.AsyncOpenAI)
         return await gather(client, openai_text)
+    if sdk == "portkey":
+        client = portkey_client("mock-openai", portkey_ai.AsyncPortkey)
+        return await gather(client.openai_client, openai_text)
     client = anthropic_client("mock-claude", anthropic.AsyncAnthropic)
     return await gather(client, anthropic_text)
 

@@ -126,7 +126,9 @@ def test_forwarded_headers_arrive_as_they_were_sent():
         "authorization": "Bearer " + KEYS["app"],
         "content-type": "application/json",
         "x-portkey-virtual-key": "puppet-openai",
-        "x-portkey-forward-headers": "X-Team-Name, authorization",
+        "x-portkey-forward-headers": "X-Team-Name, X-Portkey-Trace-Id, x-api-key",
+        "x-api-key": "sk-of-the-caller",
+        "x-portkey-trace-id": "trace-8",
         "X-Team-Name": 'blue; a="b"',
         "X-Other": "no",
     }
@@ -134,8 +136,17 @@ def test_forwarded_headers_arrive_as_they_were_sent():
     httpx.post(GATEWAY + "/v1/chat/completions", content=body, headers=fields, timeout=20)
     (record,) = seen(play.token)
     assert record["headers"]["x-team-name"] == 'blue; a="b"'
-    assert "x-other" not in record["headers"]
-    assert KEYS["app"].encode() not in record["head"]
+    assert not {"x-other", "x-portkey-trace-id", "x-api-key"} & set(record["headers"])
+    assert record["headers"]["authorization"] == "Bearer sk-credential-of-puppet-openai"
+
+
+@pytest.mark.parametrize("name", ["authorization", "Host", "content-length", "Connection", "x-portkey-forward-headers"])
+def test_headers_that_are_not_forwarded_are_refused(name):
+    play = script("echo")
+    answer = post("puppet-openai", ODD.replace("MODEL", play.model).encode(), forward_headers=name)
+    assert answer.status_code == 400
+    assert name.lower() in answer.json()["error"]["message"]
+    assert seen(play.token) == []
 
 
 def test_a_chunked_request_body_arrives_whole():

@@ -2,8 +2,8 @@
 when a client goes away, and misbehaves on demand.
 
 The request's `model` is the script: `SCENARIO.TOKEN`, e.g. `status-429.k3x9`. The token finds the exchange again:
-`GET /__puppet/seen?TOKEN` lists every request whose bytes contain it. Paths that end in `/messages` are answered in
-Anthropic's format, all others in OpenAI's.
+`GET /__puppet/seen?TOKEN` lists every request whose bytes contain it, `/__puppet/count` counts them all. Paths that
+end in `/messages` are answered in Anthropic's format, all others in OpenAI's.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ SEEN_MAX = 4000
 PIECE_CHARACTERS = 16
 PIECES_MAX = 1000
 SEEN = []
+TALLY = {"received": 0}
 
 
 async def main():
@@ -48,8 +49,11 @@ async def exchange(reader, writer):
     method, path, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
     if path.startswith("/__puppet/seen"):
         return await tell(writer, path.partition("?")[2].encode())
+    if path == "/__puppet/count":
+        return await write_json(writer, TALLY["received"])
     record = {"method": method, "path": path, "head": head, "body": body, "sent": b"", "gone_at": None}
     record["at"] = time.time()
+    TALLY["received"] += 1
     SEEN.append(record)
     del SEEN[:-SEEN_MAX]
     return await Answer(reader, writer, record).give()
@@ -71,7 +75,11 @@ async def read_body(reader, head):
 async def tell(writer, token):
     found = [r for r in SEEN if token and (token in r["body"] or token in r["head"])]
     plain = [{k: base64.b64encode(v).decode() if isinstance(v, bytes) else v for k, v in r.items()} for r in found]
-    data = json.dumps(plain).encode()
+    return await write_json(writer, plain)
+
+
+async def write_json(writer, value):
+    data = json.dumps(value).encode()
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(data) + data)
     await writer.drain()
     return True
@@ -153,6 +161,13 @@ class Answer:
         """Some content, then a proper end of the body without the protocol's own (`[DONE]`, `message_stop`)."""
         await self.open_stream()
         await self.chunk(self.format.piece("one ") + self.format.piece("two "))
+        return await self.chunk(b"")
+
+    async def do_nodone(self, _request):
+        """A whole answer whose stream ends without `[DONE]`, as some hosts' do."""
+        await self.open_stream()
+        await self.chunk(self.format.piece("one ") + self.format.piece("two "))
+        await self.chunk(self.format.ending(False).removesuffix(b"data: [DONE]\n\n"))
         return await self.chunk(b"")
 
     async def do_firsterror(self, _request):

@@ -297,7 +297,7 @@ const BAD: &[(&str, &[&str])] = &[
     (
         "configs: { c: { strategy: { mode: round-robin }, targets: [ { provider: openai, api_key: k } ] } }",
         &[
-            "1:35: configs.c.strategy.mode: expected single, fallback or loadbalance, found \"round-robin\"",
+            "1:35: configs.c.strategy.mode: expected single, fallback, loadbalance or conditional, found \"round-robin\"",
         ],
     ),
     (

@@ -64,7 +64,7 @@ fn segment() -> (Vec<u8>, Vec<Record>, Vec<usize>) {
 fn read(bytes: &[u8]) -> Vec<Record> {
     let mut reader = SegmentReader::new(bytes, 0, None);
     let mut records = Vec::new();
-    while let Some(piece) = reader.next().unwrap() {
+    while let Some(piece) = reader.next_piece().unwrap() {
         if let Piece::Block { head, mut payload, .. } = piece
             && head.kind == BlockKind::Records
         {

@@ -38,7 +38,7 @@ fn a_table_has_a_line_each_and_fits_the_terminal() {
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines.len(), 21, "width {width}:\n{table}");
         let widest = lines.iter().map(|line| line.chars().count()).max().unwrap();
-        assert!(width < 60 || widest <= usize::from(width), "{widest} in {width}:\n{table}");
+        assert!(width < 40 || widest <= usize::from(width), "{widest} in {width}:\n{table}");
     }
     let (_, table) = run_dump(dir.path(), |args| args.newest = Some(2)).unwrap();
     let lines: Vec<_> = table.lines().collect();

@@ -13,10 +13,12 @@ use trunkline::{
     config::{
         Allow, ApiKey, Config, CustomHosts, Limits, NamedConfig, Origin, Timeouts, VirtualKey,
         Workers,
+        condition::{Clause, Condition, Fact, Test, Then},
         policy::{Leaf, Node, NodeKind, Policy, Retry},
     },
     policy::{
         attempt::{Outcome, Shown, Step, Walk},
+        condition::Refusal,
         plan::Plan,
     },
     provider::{
@@ -128,7 +130,9 @@ fn set_paths(node: &mut Node, path: String) {
     match &mut node.kind {
         NodeKind::Leaf(_) => {}
         NodeKind::Single(child) => set_paths(child, format!("{path}.targets[0]")),
-        NodeKind::Fallback { targets, .. } | NodeKind::LoadBalance { targets } => {
+        NodeKind::Fallback { targets, .. }
+        | NodeKind::LoadBalance { targets }
+        | NodeKind::Conditional { targets, .. } => {
             for (at, target) in targets.iter_mut().enumerate() {
                 set_paths(target, format!("{path}.targets[{at}]"));
             }
@@ -170,6 +174,25 @@ pub fn balance(targets: Vec<(f64, Node)>) -> Node {
     node(NodeKind::LoadBalance { targets })
 }
 
+/// A conditional node; its children are chosen by index.
+pub fn conditional(
+    conditions: Option<Vec<Condition>>,
+    default: Option<Then>,
+    targets: Vec<Node>,
+) -> Node {
+    node(NodeKind::Conditional { conditions, default, targets })
+}
+
+/// A condition that holds, or does not, or that cannot be asked (`None`).
+pub fn condition(holds: Option<bool>, then: Then) -> Condition {
+    let query = match holds {
+        Some(true) => Vec::new(),
+        Some(false) => vec![Clause::Any(Vec::new())],
+        None => vec![Clause::Tests(Fact::Unknown, vec![Test::Unsupported("$x".into())])],
+    };
+    Condition { query, then, written: "{}".into() }
+}
+
 pub fn status(code: u16) -> Outcome {
     Outcome::Status { code, retry_after: None }
 }
@@ -186,8 +209,18 @@ pub struct Tried {
 pub fn walk<'p>(
     plan: &'p Plan<'_>,
     dice: u64,
-    mut world: impl FnMut(&str, u32) -> Outcome,
+    world: impl FnMut(&str, u32) -> Outcome,
 ) -> (Vec<Tried>, Option<Shown<'p>>) {
+    let (tried, end) = walk_or_refusal(plan, dice, world);
+    (tried, end.expect("the policy refused"))
+}
+
+/// The same where the policy itself may refuse on the way.
+pub fn walk_or_refusal<'p>(
+    plan: &'p Plan<'_>,
+    dice: u64,
+    mut world: impl FnMut(&str, u32) -> Outcome,
+) -> (Vec<Tried>, Result<Option<Shown<'p>>, Refusal<'p>>) {
     let mut walk = Walk::new(plan);
     let mut now = Instant { nanos: 5 };
     let mut tried = Vec::new();
@@ -198,7 +231,10 @@ pub fn walk<'p>(
         tried.push(Tried { path: leaf.path.to_owned(), retry_number, waited_nanos });
         step = walk.after(&world(leaf.path, retry_number), now, dice);
     }
-    (tried, walk.shown())
+    match step {
+        Step::Refuse(refusal) => (tried, Err(refusal)),
+        _ => (tried, Ok(walk.shown())),
+    }
 }
 
 pub fn paths(tried: &[Tried]) -> Vec<&str> {

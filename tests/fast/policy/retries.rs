@@ -6,6 +6,7 @@ use trunkline::{
     config::policy::{RETRY_CODES_DEFAULT, Retry},
     policy::{
         attempt::{Network, Outcome, retry_after},
+        condition::Facts,
         plan::plan,
     },
 };
@@ -23,7 +24,7 @@ fn limited(seconds: u64) -> Outcome {
 /// Runs one target against a script (its last entry repeats); the tries and the count of the header.
 fn run(retry: Retry, script: &[Outcome]) -> (Vec<Tried>, i32) {
     let policy = policy(retrying(retry));
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     let mut script = script.iter().peekable();
     let (tried, shown) = walk(&plan, 0, |_, _| {
         let outcome = **script.peek().unwrap();
@@ -49,7 +50,7 @@ fn waits_double_up_to_16_seconds() {
 #[test]
 fn jitter_adds_up_to_a_fifth() {
     let policy = policy(retrying(Retry { jitter: true, ..retry(5) }));
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     for (dice, factor) in [(0, 1.0), (u64::MAX / 2, 1.1), (u64::MAX, 1.2)] {
         let (tried, _) = walk(&plan, dice, |_, _| status(500));
         for (waited, plain) in waits_secs(&tried).iter().zip([1.0, 2.0, 4.0, 8.0, 16.0]) {
@@ -130,7 +131,7 @@ fn the_header_counts_as_portkey_does() {
 #[test]
 fn the_count_is_of_the_target_that_is_shown() {
     let policy = policy(fallback(vec![retrying(retry(2)), target()]));
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     let (tried, shown) = walk(&plan, 0, |path, _| match path {
         "config.targets[0]" => status(500),
         _ => status(200),
@@ -178,7 +179,7 @@ fn retry_after_stops_when_the_waits_add_up_to_more_than_a_minute() {
 fn each_target_has_a_minute_of_its_own() {
     let obeying = Retry { use_retry_after: true, ..retry(1) };
     let policy = policy(fallback(vec![retrying(obeying.clone()), retrying(obeying)]));
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     let (tried, _) = walk(&plan, 0, |_, _| limited(40));
     assert_eq!(waits_secs(&tried), [40.0, 0.0, 40.0]);
 }
@@ -187,7 +188,7 @@ fn each_target_has_a_minute_of_its_own() {
 fn a_long_retry_after_goes_on_to_the_next_target() {
     let obeying = Retry { use_retry_after: true, ..retry(3) };
     let policy = policy(fallback(vec![retrying(obeying), target()]));
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     let (tried, _) = walk(&plan, 0, |path, _| match path {
         "config.targets[0]" => limited(300),
         _ => status(200),

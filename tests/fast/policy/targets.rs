@@ -13,6 +13,7 @@ use trunkline::{
         policy::{Leaf, Policy},
     },
     policy::{
+        condition::Facts,
         key::{Caller, Credential},
         plan::plan,
         request_headers::RequestOptions,
@@ -86,8 +87,8 @@ impl Ask {
         read: impl Fn(Result<ResolvedTarget<'_>, Fault>) -> T,
     ) -> Vec<T> {
         let result = self.choose(config, |choice| {
-            let plan = plan(choice.policy(), 1);
-            plan.leaves().iter().map(|leaf| read(choice.resolve(leaf.leaf))).collect()
+            let plan = plan(choice.policy(), 1, &Facts::default());
+            plan.leaves().map(|leaf| read(choice.resolve(leaf.leaf))).collect()
         });
         result.unwrap()
     }
@@ -488,8 +489,8 @@ fn a_configs_own_key_is_used_before_the_callers() {
 fn debug_print_hides_credentials() {
     let ask = Ask::new().config("support").own("sk-own");
     let print = ask.choose(&setup(), |choice| {
-        let plan = plan(choice.policy(), 1);
-        format!("{choice:?} {:?}", choice.resolve(plan.leaves()[0].leaf))
+        let plan = plan(choice.policy(), 1, &Facts::default());
+        format!("{choice:?} {:?}", choice.resolve(plan.leaves().next().unwrap().leaf))
     });
     let print = print.unwrap();
     assert!(!print.contains("secret-of") && !print.contains("sk-own"), "{print}");

@@ -3,23 +3,27 @@
 use std::{collections::HashSet, time::Duration};
 
 use trunkline::{
-    base::limits,
-    config::policy::{Node, NodeKind, Policy, Retry},
+    base::{fault::Fault, limits},
+    config::{
+        condition::{Clause, Then},
+        policy::{Node, NodeKind, Policy, Retry},
+    },
     policy::{
         attempt::{Network, Outcome},
+        condition::{Facts, Refusal},
         plan::{draw, plan},
     },
 };
 
 use super::make::{
-    Dice, Tried, balance, fallback, fallback_on, leaf, paths, policy, retrying, single, status,
-    target, walk,
+    Dice, Tried, balance, condition, conditional, fallback, fallback_on, leaf, paths, policy,
+    retrying, single, status, target, walk, walk_or_refusal,
 };
 
 #[test]
 fn a_leaf_alone_is_tried_once() {
     let policy = policy(target());
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     let (tried, shown) = walk(&plan, 0, |_, _| status(500));
     assert_eq!(paths(&tried), ["config"]);
     assert_eq!(shown.map(|shown| (shown.attempt, shown.retry_attempt_count)), Some((0, 0)));
@@ -28,7 +32,7 @@ fn a_leaf_alone_is_tried_once() {
 #[test]
 fn without_codes_everything_but_2xx_falls_through() {
     let policy = policy(fallback(vec![target(), target()]));
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     for (outcome, falls) in [
         (status(200), false),
         (status(204), false),
@@ -57,7 +61,7 @@ fn without_codes_everything_but_2xx_falls_through() {
 #[test]
 fn codes_replace_the_default() {
     let policy = policy(fallback_on(&[429, 504], vec![target(), target()]));
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     for (outcome, falls) in [
         (status(429), true),
         (status(500), false),
@@ -80,7 +84,11 @@ fn an_unreachable_target_counts_as_500_and_as_502() {
     for codes in [[500], [502]] {
         let policy = policy(fallback_on(&codes, vec![target(), target()]));
         let unreachable = Outcome::Network(Network::Unreachable);
-        assert_eq!(walk(&plan(&policy, 1), 0, |_, _| unreachable).0.len(), 2, "{codes:?}");
+        assert_eq!(
+            walk(&plan(&policy, 1, &Facts::default()), 0, |_, _| unreachable).0.len(),
+            2,
+            "{codes:?}"
+        );
     }
 }
 
@@ -88,7 +96,7 @@ fn an_unreachable_target_counts_as_500_and_as_502() {
 fn an_outcome_climbs_outward_until_a_level_lets_it_fall() {
     let inner = fallback_on(&[429], vec![target(), target()]);
     let policy = policy(fallback(vec![single(inner), target()]));
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     let answer = |code| walk(&plan, 0, move |_, _| status(code)).0;
     let last = "config.targets[1]";
     let inner =
@@ -101,7 +109,7 @@ fn an_outcome_climbs_outward_until_a_level_lets_it_fall() {
 #[test]
 fn the_last_response_is_shown() {
     let policy = policy(fallback(vec![target(), target(), target()]));
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     let (_, shown) = walk(&plan, 0, |path, _| match path {
         "config.targets[0]" => status(429),
         _ => status(503),
@@ -112,7 +120,7 @@ fn the_last_response_is_shown() {
 #[test]
 fn a_real_answer_is_shown_before_an_unfit_target() {
     let policy = policy(fallback(vec![target(), target()]));
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     let (tried, shown) = walk(&plan, 0, |path, _| match path {
         "config.targets[0]" => status(503),
         _ => Outcome::Unfit,
@@ -124,7 +132,7 @@ fn a_real_answer_is_shown_before_an_unfit_target() {
 #[test]
 fn if_all_are_unfit_the_last_one_says_why() {
     let policy = policy(fallback_on(&[429], vec![target(), target()]));
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     let (_, shown) = walk(&plan, 0, |_, _| Outcome::Unfit);
     assert_eq!(shown.map(|shown| (shown.attempt, shown.outcome)), Some((1, Outcome::Unfit)));
 }
@@ -133,9 +141,9 @@ fn if_all_are_unfit_the_last_one_says_why() {
 fn a_balance_without_weight_is_passed_over() {
     let dead = || balance(vec![(0.0, target()), (f64::NAN, target()), (-1.0, target())]);
     let alone = policy(dead());
-    assert!(walk(&plan(&alone, 1), 0, |_, _| status(200)).0.is_empty());
+    assert!(walk(&plan(&alone, 1, &Facts::default()), 0, |_, _| status(200)).0.is_empty());
     let among = policy(fallback(vec![dead(), target(), dead(), target(), dead()]));
-    let plan = plan(&among, 1);
+    let plan = plan(&among, 1, &Facts::default());
     let (tried, _) = walk(&plan, 0, |_, _| status(500));
     assert_eq!(paths(&tried), ["config.targets[1]", "config.targets[3]"]);
 }
@@ -164,7 +172,9 @@ fn sibling_balances_of_one_request_draw_independently() {
     let policy = policy(fallback(vec![even(), even()]));
     let both_first = (0..DRAWS)
         .filter(|seed| {
-            plan(&policy, *seed).leaves().iter().all(|leaf| leaf.path.ends_with(".targets[0]"))
+            plan(&policy, *seed, &Facts::default())
+                .leaves()
+                .all(|leaf| leaf.path.ends_with(".targets[0]"))
         })
         .count() as f64;
     let sigma = (DRAWS as f64 * 0.25 * 0.75).sqrt();
@@ -180,7 +190,7 @@ fn every_weighted_leaf_is_reached_and_no_other() {
         let mut seen = HashSet::new();
         let mut dice = Dice(seed);
         for _ in 0..20_000 {
-            let plan = plan(&policy, dice.roll());
+            let plan = plan(&policy, dice.roll(), &Facts::default());
             for leaf in plan.leaves() {
                 assert!(expected.contains(leaf.path), "seed {seed}: weight 0 drawn: {}", leaf.path);
                 seen.insert(leaf.path.to_owned());
@@ -198,28 +208,70 @@ fn walks_agree_with_the_reference_model() {
     for seed in 0..3_000 {
         let policy = random_policy(seed, 4);
         let plan_seed = seed.wrapping_mul(0x2545_f491_4f6c_dd1d);
-        let drawn = plan(&policy, plan_seed);
-        let (tried, shown) = walk(&drawn, 0, |path, retry| random_outcome(seed, path, retry));
+        let drawn = plan(&policy, plan_seed, &Facts::default());
+        let (tried, end) =
+            walk_or_refusal(&drawn, 0, |path, retry| random_outcome(seed, path, retry));
         let mut oracle = Oracle { seed, plan_seed, tried: Vec::new(), answer: None, unfit: None };
-        oracle.try_recursively(&policy.root);
+        let thrown = oracle.try_recursively(&policy.root).err();
         assert_eq!(tried, oracle.tried, "policy seed {seed}");
-        let shown = shown.map(|shown| (shown.leaf.path.to_owned(), shown.retry_attempt_count));
-        assert_eq!(shown, oracle.answer.or(oracle.unfit), "policy seed {seed}");
+        let end = end
+            .map(|shown| shown.map(|it| (it.leaf.path.to_owned(), it.retry_attempt_count)))
+            .map_err(|refusal| Fault::from(refusal).message.into_owned());
+        let expected = thrown.map_or(Ok(oracle.answer.or(oracle.unfit)), Err);
+        assert_eq!(end, expected, "policy seed {seed}");
 
-        let bound: u32 = drawn.leaves().iter().map(|leaf| leaf.leaf.retry.attempts + 1).sum();
+        let bound: u32 = drawn.leaves().map(|leaf| leaf.leaf.retry.attempts + 1).sum();
         assert!(tried.len() <= bound as usize, "policy seed {seed}: {} tries", tried.len());
-        let again = plan(&policy, plan_seed);
+        let again = plan(&policy, plan_seed, &Facts::default());
         let order = |plan: &trunkline::policy::plan::Plan<'_>| -> Vec<String> {
-            plan.leaves().iter().map(|leaf| leaf.path.to_owned()).collect()
+            plan.leaves().map(|leaf| leaf.path.to_owned()).collect()
         };
         assert_eq!(order(&drawn), order(&again), "policy seed {seed}: one seed, two plans");
     }
 }
 
 #[test]
+fn a_conditional_is_exactly_one_of_its_children() {
+    for seed in 0..200 {
+        let mut dice = Dice(seed);
+        let width = 1 + dice.below(4);
+        let node = random_conditional(&mut dice, (0..width).map(|_| target()).collect());
+        let policy = policy(node);
+        let drawn = plan(&policy, dice.roll(), &Facts::default());
+        let (tried, end) = walk_or_refusal(&drawn, 0, |_, _| status(500));
+        match chosen(&policy.root) {
+            Ok(target) => assert_eq!(paths(&tried), [&*target.path], "seed {seed}"),
+            Err(_) => assert!(tried.is_empty() && end.is_err(), "seed {seed}"),
+        }
+        assert_eq!(drawn.decided().len(), tried.len(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_refusal_ends_the_chain_where_it_is_reached_and_nowhere_else() {
+    let refusing = || conditional(Some(vec![]), None, vec![target()]);
+    let first = policy(fallback(vec![refusing(), target()]));
+    let first = plan(&first, 1, &Facts::default());
+    assert_eq!(walk_or_refusal(&first, 0, |_, _| status(200)).1.unwrap_err(), Refusal::NoTarget);
+
+    let second = policy(fallback(vec![target(), refusing(), target()]));
+    let second = plan(&second, 1, &Facts::default());
+    assert_eq!(paths(&walk(&second, 0, |_, _| status(200)).0), ["config.targets[0]"]);
+    let (tried, end) = walk_or_refusal(&second, 0, |_, _| status(500));
+    assert_eq!(paths(&tried), ["config.targets[0]"]);
+    assert!(end.is_err(), "an earlier answer was shown: {end:?}");
+
+    let passed_by =
+        policy(fallback(vec![fallback_on(&[429], vec![target(), refusing()]), target()]));
+    let passed_by = plan(&passed_by, 1, &Facts::default());
+    let (tried, _) = walk(&passed_by, 0, |_, _| status(500));
+    assert_eq!(paths(&tried), ["config.targets[0].targets[0]", "config.targets[1]"]);
+}
+
+#[test]
 fn a_walk_asked_again_after_its_end_stays_finished() {
     let policy = policy(target());
-    let plan = plan(&policy, 1);
+    let plan = plan(&policy, 1, &Facts::default());
     let mut walk = trunkline::policy::attempt::Walk::new(&plan);
     for _ in 0..3 {
         let step = walk.after(&status(500), Default::default(), 0);
@@ -237,19 +289,21 @@ struct Oracle {
 }
 
 impl Oracle {
-    fn try_recursively(&mut self, node: &Node) -> Option<Outcome> {
+    /// `Err`: thrown, through every level around it.
+    fn try_recursively(&mut self, node: &Node) -> Result<Option<Outcome>, String> {
         match &node.kind {
-            NodeKind::Leaf(leaf) => Some(self.try_leaf(&node.path, &leaf.retry)),
+            NodeKind::Leaf(leaf) => Ok(Some(self.try_leaf(&node.path, &leaf.retry))),
             NodeKind::Single(child) => self.try_recursively(child),
             NodeKind::LoadBalance { targets } => {
                 let weights = targets.iter().map(|target| target.weight);
-                let at = draw(self.plan_seed, &node.path, weights)?;
+                let Some(at) = draw(self.plan_seed, &node.path, weights) else { return Ok(None) };
                 self.try_recursively(&targets[at])
             }
+            NodeKind::Conditional { .. } => self.try_recursively(chosen(node)?),
             NodeKind::Fallback { on_status_codes, targets } => {
                 let mut last = None;
                 for target in targets {
-                    let Some(outcome) = self.try_recursively(target) else { continue };
+                    let Some(outcome) = self.try_recursively(target)? else { continue };
                     last = Some(outcome);
                     if outcome == Outcome::Unfit {
                         continue;
@@ -263,7 +317,7 @@ impl Oracle {
                         break;
                     }
                 }
-                last
+                Ok(last)
             }
         }
     }
@@ -315,6 +369,36 @@ impl Oracle {
     }
 }
 
+/// The child of a conditional node that is to be tried.
+fn chosen(node: &Node) -> Result<&Node, String> {
+    let NodeKind::Conditional { conditions, default, targets } = &node.kind else {
+        panic!("not conditional: {node:?}");
+    };
+    let Some(conditions) = conditions else {
+        return Err("No conditions passed in the query router".into());
+    };
+    let mut then = default.as_ref();
+    for condition in conditions {
+        match condition.query.as_slice() {
+            [] => {
+                then = Some(&condition.then);
+                break;
+            }
+            [Clause::Tests(..)] => {
+                return Err("Unsupported operator used in the query router: $x".into());
+            }
+            _ => {}
+        }
+    }
+    match then {
+        Some(Then::Target(at)) => Ok(&targets[*at]),
+        Some(Then::Unknown(name)) => {
+            Err(format!("Invalid target name found in the query router: {name}"))
+        }
+        None => Err("Query router did not resolve to any valid target".into()),
+    }
+}
+
 /// The statuses an outcome counts as.
 fn statuses_of(outcome: Outcome) -> Vec<u16> {
     match outcome {
@@ -361,7 +445,11 @@ fn random_node(dice: &mut Dice, depth: usize) -> Node {
         return random_leaf(dice);
     }
     let width = 1 + dice.below(3);
-    match dice.below(10) {
+    match dice.below(12) {
+        10.. => {
+            let targets: Vec<_> = (0..width).map(|_| random_node(dice, depth - 1)).collect();
+            random_conditional(dice, targets)
+        }
         0 => single(random_node(dice, depth - 1)),
         1..=3 => {
             let mut targets: Vec<_> = (0..width)
@@ -375,6 +463,23 @@ fn random_node(dice: &mut Dice, depth: usize) -> Node {
             if kind < 7 { fallback(targets) } else { fallback_on(&random_codes(dice), targets) }
         }
     }
+}
+
+/// Mostly one that chooses; now and then one that refuses.
+fn random_conditional(dice: &mut Dice, targets: Vec<Node>) -> Node {
+    let width = targets.len();
+    let then = |dice: &mut Dice| match dice.chance(5) {
+        true => Then::Unknown("nobody".into()),
+        false => Then::Target(dice.below(width)),
+    };
+    let conditions = (0..dice.below(4))
+        .map(|_| {
+            let holds = if dice.chance(5) { None } else { Some(dice.chance(40)) };
+            condition(holds, then(dice))
+        })
+        .collect();
+    let default = dice.chance(90).then(|| then(dice));
+    conditional((!dice.chance(3)).then_some(conditions), default, targets)
 }
 
 fn random_leaf(dice: &mut Dice) -> Node {
@@ -407,6 +512,11 @@ fn reachable(node: &Node, into: &mut HashSet<String>) {
             .iter()
             .filter(|target| target.weight > 0.0)
             .for_each(|target| reachable(target, into)),
+        NodeKind::Conditional { .. } => {
+            if let Ok(target) = chosen(node) {
+                reachable(target, into);
+            }
+        }
     }
 }
 
@@ -414,6 +524,6 @@ fn reachable(node: &Node, into: &mut HashSet<String>) {
 fn attempts_beyond_the_bound_are_clamped() {
     let retry = Retry { attempts: u32::MAX, ..Retry::default() };
     let policy = policy(retrying(retry));
-    let (tried, _) = walk(&plan(&policy, 1), 0, |_, _| status(500));
+    let (tried, _) = walk(&plan(&policy, 1, &Facts::default()), 0, |_, _| status(500));
     assert_eq!(tried.len(), limits::RETRY_ATTEMPTS_MAX as usize + 1);
 }

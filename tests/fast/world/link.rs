@@ -123,6 +123,13 @@ impl Reader for SimReader {
     }
 }
 
+impl SimWriter {
+    /// Resets the connection: the other side sees that after the bytes that are under way.
+    pub fn reset(&mut self) {
+        self.0.outgoing.borrow_mut().finish(self.0.state.now.get(), true);
+    }
+}
+
 impl Writer for SimWriter {
     async fn write(&mut self, mut list: WriteList) -> (io::Result<()>, WriteList) {
         let parts: Vec<_> = list.rest().to_vec();

@@ -46,7 +46,8 @@ pub struct Plan {
     driver: Driver,
     config: Option<String>,
     workers: usize,
-    listen: String,
+    listen: Option<String>,
+    admin: String,
     log_off: bool,
     shell: Option<String>,
     dir: Option<TempDir>,
@@ -68,7 +69,8 @@ impl Plan {
             driver,
             config: None,
             workers: 1,
-            listen: "127.0.0.1:0".into(),
+            listen: Some("127.0.0.1:0".into()),
+            admin: "off".into(),
             log_off: false,
             shell: None,
             dir: None,
@@ -87,8 +89,15 @@ impl Plan {
         self
     }
 
-    pub fn listen(mut self, address: impl Into<String>) -> Plan {
-        self.listen = address.into();
+    /// No `--listen`: the file says where.
+    pub fn without_flags(mut self) -> Plan {
+        self.listen = None;
+        self
+    }
+
+    /// The admin interface listens too, at any free port of loopback.
+    pub fn admin(mut self) -> Plan {
+        self.admin = "127.0.0.1:0".into();
         self
     }
 
@@ -142,7 +151,10 @@ impl Plan {
             }
             None => Command::new(binary),
         };
-        command.arg("serve").args(["--listen", &self.listen, "--admin", "off"]);
+        command.arg("serve").args(["--admin", &self.admin]);
+        if let Some(listen) = &self.listen {
+            command.args(["--listen", listen]);
+        }
         command.args(["--driver", self.driver.flag(), "--workers", &self.workers.to_string()]);
         command.args(["--log", if self.log_off { "off" } else { "log" }]);
         command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

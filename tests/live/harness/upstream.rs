@@ -133,6 +133,17 @@ impl Peer {
         Some(heard)
     }
 
+    /// Requests that the upstream has received, on all connections.
+    pub fn count(&self) -> usize {
+        self.seen.lock().expect("a lock").requests.len()
+    }
+
+    /// Reads one request and forgets it: what load tests need.
+    pub fn request_unrecorded(&mut self) -> Option<()> {
+        let head = self.head()?;
+        self.body(&head).map(|_| ())
+    }
+
     /// Reads a head alone, without recording it.
     pub fn head(&mut self) -> Option<String> {
         let end = self.until(b"\r\n\r\n")?;

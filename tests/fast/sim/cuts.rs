@@ -1,0 +1,139 @@
+//! Upstreams cut at every byte of their answer. Whatever is missing, the client has a whole answer or is told.
+
+use super::{Gate, Setup, client, target::*};
+
+/// How an answer is asked for and made.
+struct Case {
+    provider: &'static str,
+    stream: bool,
+    script: &'static str,
+    messages: bool,
+}
+
+impl Case {
+    fn gate(&self) -> Gate {
+        let policy = serde_json::json!({"virtual_key": "a"});
+        Setup::new(1).target("a", self.provider).policy(policy).open()
+    }
+
+    fn request(&self) -> Vec<u8> {
+        match self.messages {
+            true => client::messages("hi", self.stream),
+            false => client::chat("hi", self.stream),
+        }
+    }
+
+    /// Cuts at byte 0, 1, … until one no longer matters.
+    fn cut_everywhere(&self) {
+        let gate = self.gate();
+        gate.target("a").is(self.script);
+        let whole = gate.post(&self.request());
+        assert!(whole.is_whole(), "{whole:?}");
+        gate.world.run_for(super::secs(1));
+        let gate = self.gate();
+        let mut answered = 0;
+        for at in 0..100_000 {
+            gate.target("a").is(&format!("{}&cut={at}", self.script));
+            let answer = gate.post(&self.request());
+            let record = gate.records().pop().expect("a record");
+            let name = format!("cut at {at}: {answer:?}\n{record:?}");
+            assert_ne!(answer.is_whole(), answer.is_error(), "{name}");
+            assert!(whole.said().starts_with(&answer.said()), "{name}");
+            if answer.is_whole() {
+                assert_eq!(answer.said(), whole.said(), "{name}");
+                assert!(!record.truncated && record.error_kind.is_empty(), "{name}");
+                answered += 1;
+            } else {
+                assert_eq!(record.truncated, answer.status == 200, "{name}");
+                assert_eq!(record.status, answer.status, "{name}");
+                assert!(!record.error_kind.is_empty(), "{name}");
+                assert_eq!(answered, 0, "{name}");
+            }
+            if answered == ENOUGH_ANSWERS {
+                assert!(at > 400, "the cuts were in the answer: {at}");
+                assert_eq!(gate.records().len(), at + 1);
+                return;
+            }
+        }
+        panic!("no cut was after the answer");
+    }
+}
+
+#[test]
+fn of_a_plain_answer() {
+    Case { provider: "openai", stream: false, script: "", messages: false }.cut_everywhere();
+}
+
+#[test]
+fn of_a_plain_answer_in_chunks() {
+    let script = "framing=chunked&split=100";
+    Case { provider: "openai", stream: false, script, messages: false }.cut_everywhere();
+}
+
+#[test]
+fn of_a_plain_answer_that_ends_where_the_connection_does() {
+    let script = "framing=close";
+    Case { provider: "openai", stream: false, script, messages: false }.cut_everywhere();
+}
+
+#[test]
+fn of_a_stream() {
+    Case { provider: "openai", stream: true, script: "", messages: false }.cut_everywhere();
+}
+
+#[test]
+fn of_a_stream_that_ends_where_the_connection_does() {
+    let script = "framing=close";
+    Case { provider: "openai", stream: true, script, messages: false }.cut_everywhere();
+}
+
+#[test]
+fn of_an_anthropic_stream() {
+    Case { provider: "anthropic", stream: true, script: "", messages: true }.cut_everywhere();
+}
+
+#[test]
+fn of_a_translated_answer() {
+    Case { provider: "anthropic", stream: false, script: "", messages: false }.cut_everywhere();
+}
+
+#[test]
+fn of_a_translated_answer_that_ends_where_the_connection_does() {
+    let script = "framing=close";
+    Case { provider: "anthropic", stream: false, script, messages: false }.cut_everywhere();
+}
+
+#[test]
+fn of_a_translated_stream() {
+    Case { provider: "anthropic", stream: true, script: "", messages: false }.cut_everywhere();
+}
+
+#[test]
+fn of_a_stream_translated_the_other_way() {
+    Case { provider: "openai", stream: true, script: "", messages: true }.cut_everywhere();
+}
+
+#[test]
+fn of_an_answer_translated_the_other_way() {
+    Case { provider: "openai", stream: false, script: "", messages: true }.cut_everywhere();
+}
+
+#[test]
+fn of_a_plain_answer_too_large_to_hold() {
+    let body = plain_body(&"x ".repeat(60_000));
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+    for framing in ["content-length: 120151\r\n\r\n", "transfer-encoding: chunked\r\n\r\n1d557\r\n"]
+    {
+        let gate = Gate::new(1);
+        let cut = &body[..100_000];
+        gate.target("a").does([Act::Hear, Act::say(format!("{head}{framing}{cut}"))]);
+        let answer = gate.ask("hi");
+        assert_eq!((answer.status, answer.complete), (200, false));
+        let record = gate.record();
+        assert!(record.truncated, "{record:?}");
+        assert_eq!(gate.target("b").connections(), 0, "what is sent is sent");
+    }
+}
+
+/// Cuts behind the end that are tried too.
+const ENOUGH_ANSWERS: usize = 3;

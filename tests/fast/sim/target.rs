@@ -1,0 +1,304 @@
+//! Upstreams that do as they are told: the sandbox with a script, or bytes exactly as given.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    net::SocketAddr,
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use serde_json::Value;
+use trunkline::{
+    base::units::Instant,
+    io::{
+        buffer::WriteList,
+        net::{Net, Reader, Writer},
+    },
+    sandbox::{Sandbox, script::Script, server::serve_connection},
+};
+
+use crate::world::{Link, SimNet, SimReader, SimWriter, World};
+
+/// One upstream.
+pub struct Target {
+    name: String,
+    net: SimNet,
+    address: SocketAddr,
+    link: Link,
+    /// What the next connections meet, in order; then `usual`.
+    next: RefCell<VecDeque<Conduct>>,
+    usual: RefCell<Conduct>,
+    sandboxes: RefCell<Vec<Rc<Sandbox>>>,
+    opened: Cell<usize>,
+    closed: Cell<usize>,
+    raw_requests: RefCell<Vec<(Instant, String)>>,
+    raw_sent: Cell<u64>,
+}
+
+/// What a connection meets.
+#[derive(Clone)]
+enum Conduct {
+    /// The sandbox with this script.
+    Scripted(Script),
+    /// These acts, then the connection is closed.
+    Raw(Vec<Act>),
+}
+
+/// One thing that a raw upstream does.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Waits for a whole request.
+    Hear,
+    /// Sends these bytes.
+    Say(Bytes),
+    /// Sends these bytes over and over until it cannot.
+    Repeat(Bytes),
+    /// Waits this long.
+    Wait(Duration),
+    /// Waits until the other side goes.
+    Stall,
+    /// Sends a FIN, and goes on.
+    Finish,
+    /// Resets the connection.
+    Reset,
+}
+
+impl Act {
+    pub fn say(text: impl Into<String>) -> Act {
+        Act::Say(Bytes::from(text.into()))
+    }
+}
+
+impl Target {
+    pub fn listen(world: &World, address: SocketAddr, link: Link, name: &str) -> Rc<Target> {
+        let target = Rc::new(Target {
+            name: name.to_owned(),
+            net: world.net(),
+            address,
+            link,
+            next: RefCell::default(),
+            usual: RefCell::new(Conduct::Scripted(speaking(name, ""))),
+            sandboxes: RefCell::default(),
+            opened: Cell::new(0),
+            closed: Cell::new(0),
+            raw_requests: RefCell::default(),
+            raw_sent: Cell::new(0),
+        });
+        target.accept();
+        target
+    }
+
+    /// Takes connections (again).
+    pub fn accept(self: &Rc<Target>) {
+        let target = Rc::clone(self);
+        self.net.listen_over(self.address, self.link, move |reader, writer| {
+            let target = Rc::clone(&target);
+            async move { target.serve(reader, writer).await }
+        });
+    }
+
+    async fn serve(self: Rc<Target>, reader: SimReader, writer: SimWriter) {
+        self.opened.set(self.opened.get() + 1);
+        let next = self.next.borrow_mut().pop_front();
+        match next.unwrap_or_else(|| self.usual.borrow().clone()) {
+            Conduct::Scripted(script) => {
+                let sandbox = Rc::new(Sandbox::new().recording().scripted(script));
+                self.sandboxes.borrow_mut().push(Rc::clone(&sandbox));
+                serve_connection(self.net.clone(), reader, writer, sandbox).await;
+            }
+            Conduct::Raw(acts) => self.perform(acts, reader, writer).await,
+        }
+        self.closed.set(self.closed.get() + 1);
+    }
+
+    async fn perform(&self, acts: Vec<Act>, mut reader: SimReader, mut writer: SimWriter) {
+        let mut heard = Vec::new();
+        for act in acts {
+            match act {
+                Act::Hear => match hear(&mut reader, &mut heard).await {
+                    Some(request) => {
+                        self.raw_requests.borrow_mut().push((self.net.now(), request));
+                    }
+                    None => return,
+                },
+                Act::Say(bytes) => {
+                    let length = bytes.len() as u64;
+                    if writer.write(WriteList::of(bytes)).await.0.is_err() {
+                        return;
+                    }
+                    self.raw_sent.set(self.raw_sent.get() + length);
+                }
+                Act::Repeat(bytes) => {
+                    while writer.write(WriteList::of(bytes.clone())).await.0.is_ok() {
+                        self.raw_sent.set(self.raw_sent.get() + bytes.len() as u64);
+                    }
+                }
+                Act::Wait(wait) => {
+                    self.net.sleep_until(self.net.now().after(wait)).await;
+                }
+                Act::Stall => while !receive(&mut reader).await.is_empty() {},
+                Act::Finish => drop(writer.shutdown().await),
+                Act::Reset => writer.reset(),
+            }
+        }
+    }
+
+    /// Nobody listens.
+    pub fn refuses(&self) {
+        self.net.refuse(self.address);
+    }
+
+    /// Connections are never answered.
+    pub fn is_silent(&self) {
+        self.net.silence(self.address);
+    }
+
+    /// Every connection from now on meets the sandbox with this script. Its text begins with the target's name.
+    pub fn is(&self, script: &str) {
+        *self.usual.borrow_mut() = Conduct::Scripted(speaking(&self.name, script));
+    }
+
+    /// The next connection alone meets it.
+    pub fn first_is(&self, script: &str) {
+        self.next.borrow_mut().push_back(Conduct::Scripted(speaking(&self.name, script)));
+    }
+
+    /// Every connection from now on meets these acts.
+    pub fn does(&self, acts: impl IntoIterator<Item = Act>) {
+        *self.usual.borrow_mut() = Conduct::Raw(acts.into_iter().collect());
+    }
+
+    /// The next connection alone meets them.
+    pub fn first_does(&self, acts: impl IntoIterator<Item = Act>) {
+        self.next.borrow_mut().push_back(Conduct::Raw(acts.into_iter().collect()));
+    }
+
+    /// When each complete request was there, in order.
+    pub fn times(&self) -> Vec<Instant> {
+        self.requests().into_iter().map(|(at, _)| at).collect()
+    }
+
+    /// The complete requests, bodies alone, in order.
+    pub fn bodies(&self) -> Vec<String> {
+        self.requests().into_iter().map(|(_, body)| body).collect()
+    }
+
+    fn requests(&self) -> Vec<(Instant, String)> {
+        let mut requests = self.raw_requests.borrow().clone();
+        for sandbox in self.sandboxes.borrow().iter() {
+            let recorder = sandbox.recorder.as_ref().expect("it records").borrow();
+            let body = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            requests.extend(recorder.requests.iter().map(|r| (r.at, body(&r.request.body))));
+        }
+        requests.sort_by_key(|(at, _)| *at);
+        requests
+    }
+
+    /// Complete requests that were received.
+    pub fn asked(&self) -> usize {
+        self.requests().len()
+    }
+
+    /// Connections ever taken.
+    pub fn connections(&self) -> usize {
+        self.opened.get()
+    }
+
+    /// Connections that are open.
+    pub fn open(&self) -> usize {
+        self.opened.get() - self.closed.get()
+    }
+
+    /// Bytes that raw connections could send.
+    pub fn sent_bytes(&self) -> u64 {
+        self.raw_sent.get()
+    }
+}
+
+/// A script whose text begins with the target's name.
+fn speaking(name: &str, script: &str) -> Script {
+    let mut told = Script { text: Some(format!("{name} says five words")), ..Script::default() };
+    if script.contains("chunk_bytes=") {
+        told.text = None;
+    }
+    told.apply(script).unwrap_or_else(|error| panic!("{error}"));
+    told
+}
+
+async fn receive(reader: &mut SimReader) -> BytesMut {
+    let (result, buffer) = reader.read(BytesMut::with_capacity(4096)).await;
+    match result {
+        Ok(_) => buffer,
+        Err(_) => BytesMut::new(),
+    }
+}
+
+/// The body of the next request, which must have a length; `None`: the other side went.
+async fn hear(reader: &mut SimReader, heard: &mut Vec<u8>) -> Option<String> {
+    loop {
+        if let Some(end) = heard.windows(4).position(|end| end == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&heard[..end]).to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length: usize = length.map_or(0, |length| length.parse().expect("a length"));
+            if heard.len() >= end + 4 + length {
+                let body = String::from_utf8_lossy(&heard[end + 4..end + 4 + length]).into_owned();
+                heard.drain(..end + 4 + length);
+                return Some(body);
+            }
+        }
+        let more = receive(reader).await;
+        if more.is_empty() {
+            return None;
+        }
+        heard.extend_from_slice(&more);
+    }
+}
+
+/// A whole answer of OpenAI's format that says `text`.
+pub fn plain(text: &str) -> String {
+    let body = plain_body(text);
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+pub fn plain_body(text: &str) -> String {
+    let message = serde_json::json!({"role": "assistant", "content": text});
+    let choice = serde_json::json!({"index": 0, "message": message, "finish_reason": "stop"});
+    serde_json::json!({"id": "c", "object": "chat.completion", "model": "m", "choices": [choice]})
+        .to_string()
+}
+
+/// The head of a stream.
+pub const STREAM_HEAD: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// An event of OpenAI's format as a chunk of its own.
+pub fn chunk(data: &str) -> String {
+    format!("{:x}\r\ndata: {data}\n\n\r\n", data.len() + 8)
+}
+
+/// An event with a word of content.
+pub fn word(text: &str) -> String {
+    chunk(&delta(serde_json::json!({"content": text}), Value::Null))
+}
+
+/// The event that says nothing but who speaks.
+pub fn role() -> String {
+    chunk(&delta(serde_json::json!({"role": "assistant", "content": ""}), Value::Null))
+}
+
+/// The finish, the end marker and the last chunk.
+pub fn ending() -> String {
+    let finish = chunk(&delta(serde_json::json!({}), Value::from("stop")));
+    format!("{finish}{}0\r\n\r\n", chunk("[DONE]"))
+}
+
+fn delta(delta: Value, finish: Value) -> String {
+    let choice = serde_json::json!({"index": 0, "delta": delta, "finish_reason": finish});
+    serde_json::json!({"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [choice]})
+        .to_string()
+}
