@@ -53,7 +53,7 @@ pub fn read(dir: &Path) -> Result<Log, String> {
     let mut log = Log::default();
     for segment in segments(dir, Row::Records).map_err(named)? {
         let mut reader = SegmentReader::new(File::open(&segment.path).map_err(named)?, 0, None);
-        while let Some(piece) = reader.next().map_err(named)? {
+        while let Some(piece) = reader.next_piece().map_err(named)? {
             match piece {
                 Piece::Block { head, payload, .. } if head.kind == BlockKind::Records => {
                     log.take_block(payload);
