@@ -16,6 +16,7 @@ mod drain;
 mod dump;
 mod errors;
 mod gone;
+mod leaks;
 mod log;
 mod quickstart;
 mod reload;
