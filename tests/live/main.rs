@@ -8,8 +8,8 @@
 
 mod harness;
 
-mod by_task;
 mod admin;
+mod by_task;
 mod chat;
 mod drain;
 mod dump;
