@@ -8,9 +8,9 @@
 
 mod harness;
 
-mod by_task;
 mod admin;
 mod bodies;
+mod by_task;
 mod chat;
 mod drain;
 mod dump;
