@@ -14,6 +14,7 @@ mod chat;
 mod drain;
 mod dump;
 mod errors;
+mod estimate;
 mod gone;
 mod log;
 mod reload;
