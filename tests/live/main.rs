@@ -15,6 +15,7 @@ mod chat;
 mod drain;
 mod dump;
 mod errors;
+mod estimate;
 mod gone;
 mod log;
 mod quickstart;
