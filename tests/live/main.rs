@@ -8,13 +8,19 @@
 
 mod harness;
 
+mod by_task;
 mod admin;
+mod bodies;
 mod chat;
 mod drain;
 mod dump;
 mod errors;
 mod gone;
 mod log;
+mod quickstart;
 mod reload;
 mod routing;
+mod safety;
+mod start;
 mod streams;
+mod tls;

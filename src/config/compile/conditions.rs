@@ -134,6 +134,9 @@ impl Compiler<'_, '_> {
             "$or" => Clause::Any,
             _ => {
                 let fact = self.fact(entry);
+                if fact.is_none() && entry.name().starts_with('$') {
+                    return None; // what it holds is no list of operators
+                }
                 let tests = self.tests(entry)?;
                 return Some(Clause::Tests(fact?, tests));
             }

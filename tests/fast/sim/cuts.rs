@@ -35,7 +35,7 @@ impl Case {
         for at in 0..100_000 {
             gate.target("a").is(&format!("{}&cut={at}", self.script));
             let answer = gate.post(&self.request());
-            let record = gate.records().pop().expect("a record");
+            let record = gate.record();
             let name = format!("cut at {at}: {answer:?}\n{record:?}");
             assert_ne!(answer.is_whole(), answer.is_error(), "{name}");
             assert!(whole.said().starts_with(&answer.said()), "{name}");
@@ -51,7 +51,6 @@ impl Case {
             }
             if answered == ENOUGH_ANSWERS {
                 assert!(at > 400, "the cuts were in the answer: {at}");
-                assert_eq!(gate.records().len(), at + 1);
                 return;
             }
         }
