@@ -126,14 +126,12 @@ async fn drive(net: Uring, job: Job, number: usize) -> io::Result<Vec<Tally>> {
     lane.start.set(start);
     for arrival in job.schedule.clone().share(number, job.threads) {
         let due = start.after(Duration::from_nanos(arrival.at));
-        loop {
-            let wait = due.since(net.now());
-            if wait.is_zero() {
-                break;
-            }
-            alarm.wait(wait).await?;
+        let mut now = net.now();
+        while now < due {
+            alarm.wait(due.since(now)).await?;
+            now = net.now();
         }
-        lane.put(arrival);
+        lane.put(arrival, due, now);
     }
     lane.finish(&net).await;
     Ok(lane.sides.iter().map(|side| side.tally.take()).collect())
@@ -188,12 +186,10 @@ impl Lane {
         lane
     }
 
-    fn put(&self, arrival: Arrival) {
+    fn put(&self, arrival: Arrival, due: Instant, now: Instant) {
         if let Some(side) = self.sides.get(arrival.side) {
             let waiting = side.queue.borrow_mut().put(arrival);
-            if waiting > 0 {
-                side.tally.borrow_mut().note_backlog(waiting);
-            }
+            side.tally.borrow_mut().note_due(due, now, waiting);
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Report {
     pub direct: Option<Side>,
     /// Target minus direct.
     pub added: Option<Added>,
+    /// How late the load tester itself was. It is part of all times from a due time.
+    pub tester_late: Spread,
     /// The load tester's own CPU time.
     pub tester_cpu_us_per_request: f64,
     /// The CPU time of the process that was named with `--pid`, for each request to the target.
@@ -179,12 +181,19 @@ impl Report {
             driver: plan.driver.as_str(),
             stream: plan.stream,
             added: direct.as_ref().map(|direct| Added::new(&target, direct)),
+            tester_late: lateness(&measured.sides),
             tester_cpu_us_per_request: each(measured.own_cpu, total),
             target_cpu_us_per_request: measured.target_cpu.map(|cpu| each(cpu, target.requests)),
             target,
             direct,
         }
     }
+}
+
+fn lateness(sides: &[Tally]) -> Spread {
+    let mut all = Tally::default();
+    sides.iter().for_each(|side| all.merge(side));
+    Spread::of(&all.lateness)
 }
 
 impl Side {

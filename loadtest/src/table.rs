@@ -22,8 +22,21 @@ pub fn render(report: &Report) -> String {
         let _ = write!(text, ", {target:.1} µs of the target");
     }
     text.push('\n');
+    let late = &report.tester_late;
+    if late.p99 > LATE_MICROS {
+        let _ = writeln!(
+            text,
+            "The load tester itself was late, by {:.3} ms at p99 and {:.3} ms at most: this machine is too busy, or one\n\
+             thread too few, for times from the due time to be the target's alone.",
+            late.p99 / 1e3,
+            late.max / 1e3
+        );
+    }
     text
 }
+
+/// Lateness of the load tester that is worth a warning.
+const LATE_MICROS: f64 = 1000.0;
 
 fn heading(report: &Report) -> String {
     let Report { url, rate, duration_s, connections, arrivals, threads, driver, .. } = report;

@@ -95,6 +95,8 @@ pub struct Tally {
     pub first_token: Histogram<u64>,
     /// From one token of a stream to the next.
     pub gap: Histogram<u64>,
+    /// From when a request was due to when the load tester got round to it: its own fault, not the target's.
+    pub lateness: Histogram<u64>,
     /// Requests that were due.
     pub requests: u64,
     /// Those with a complete 2xx answer.
@@ -124,6 +126,7 @@ impl Default for Tally {
             uncorrected: histogram(),
             first_token: histogram(),
             gap: histogram(),
+            lateness: histogram(),
             requests: 0,
             ok: 0,
             streams: 0,
@@ -172,8 +175,9 @@ impl Tally {
         }
     }
 
-    /// Notes how many requests wait for a connection.
-    pub fn note_backlog(&mut self, waiting: usize) {
+    /// Notes when the load tester got round to a request, and how many wait for a connection then.
+    pub fn note_due(&mut self, due: Instant, now: Instant, waiting: usize) {
+        record(&mut self.lateness, due, now);
         self.backlog_max = self.backlog_max.max(waiting as u64);
     }
 
@@ -184,6 +188,7 @@ impl Tally {
             (&mut self.uncorrected, &other.uncorrected),
             (&mut self.first_token, &other.first_token),
             (&mut self.gap, &other.gap),
+            (&mut self.lateness, &other.lateness),
         ] {
             // Histograms of the same bounds always fit into one another.
             let _ = mine.add(theirs);

@@ -8,13 +8,14 @@
 
 mod harness;
 
-mod by_task;
 mod admin;
 mod bodies;
+mod by_task;
 mod chat;
 mod drain;
 mod dump;
 mod errors;
+mod estimate;
 mod gone;
 mod leaks;
 mod log;

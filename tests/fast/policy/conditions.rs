@@ -513,7 +513,7 @@ fn random_value(dice: &mut Dice) -> Value {
 
 fn random_context(dice: &mut Dice) -> Value {
     let some = |dice: &mut Dice| -> Map<String, Value> {
-        let names = NAMES.iter().filter(|_| dice.roll() % 4 > 0).copied().collect::<Vec<_>>();
+        let names = NAMES.iter().filter(|_| dice.chance(75)).copied().collect::<Vec<_>>();
         names.into_iter().map(|name| (name.to_owned(), random_value(dice))).collect()
     };
     let (metadata, params) = (some(dice), some(dice));

@@ -221,7 +221,7 @@ fn speaking(name: &str, script: &str) -> Script {
     if script.contains("chunk_bytes=") {
         told.text = None;
     }
-    told.apply(script).unwrap_or_else(|error| panic!("{error}"));
+    told.apply(script.trim_matches('&')).unwrap_or_else(|error| panic!("{error}"));
     told
 }
 
