@@ -8,6 +8,7 @@ pub mod client;
 pub mod connection;
 pub mod dial;
 pub mod digest;
+pub mod events;
 pub mod exchange;
 pub mod guard;
 pub mod local;
