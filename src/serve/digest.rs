@@ -10,7 +10,7 @@ use crate::{
         estimate::{self},
         usage::Usage,
     },
-    provider::{Adapter, Endpoint, StreamError, Translate, Watch},
+    provider::{Adapter, Endpoint, StreamError},
     wire::json::{self, Tap},
 };
 
