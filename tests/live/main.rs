@@ -17,6 +17,7 @@ mod dump;
 mod errors;
 mod estimate;
 mod gone;
+mod leaks;
 mod log;
 mod quickstart;
 mod reload;
