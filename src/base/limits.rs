@@ -280,6 +280,11 @@ pub const HOST_BYTES_MAX: usize = 253;
 
 const _: () = assert!(CONFIG_FILE_DEPTH_MAX > 2 * POLICY_DEPTH_MAX + 8);
 
+/// A pooled connection that ends so soon after a request was written had been closed by its peer before: the request
+/// was not served and is sent again. One that ends later had the request.
+pub const STALE_WITHIN: Duration = Duration::from_secs(1);
+/// The slowest that an upstream may take a request, in bytes a second, after the time that its first byte may take.
+pub const SEND_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;
 // -- conditions --
 /// Nesting of `$and` and `$or` in a condition. Written ones need two.
 pub const CONDITION_DEPTH_MAX: usize = 16;
@@ -292,6 +297,11 @@ pub const INLINE_REGEXES_MAX: usize = 16;
 /// How much of a text the regular expressions of conditions read, in bytes: a body field may have millions, and the
 /// request that brings them may bring the expressions too.
 pub const CONDITION_TEXT_BYTES_MAX: usize = 64 << 10;
+/// How much of a request's or answer's body the exchange keeps for the log, in bytes; of a longer one the beginning.
+pub const BODY_BYTES_LOGGED_MAX: usize = 1 << 20;
+
+const _: () = assert!(BODY_BYTES_LOGGED_MAX <= LOG_BODY_BYTES_MAX);
+
 // -- the admin interface --
 /// Connections to the admin interface at once: a person, a scraper and a few scripts. More wait in the kernel.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
@@ -317,8 +327,3 @@ pub const EPOCHS_TOLD_MAX: usize = 32;
 pub const CREDENTIAL_BYTES_SHOWN_MIN: usize = 16;
 
 const _: () = assert!(ADMIN_CONNECTIONS_MAX < DESCRIPTORS_KEPT / 2);
-/// A pooled connection that ends so soon after a request was written had been closed by its peer before: the request
-/// was not served and is sent again. One that ends later had the request.
-pub const STALE_WITHIN: Duration = Duration::from_secs(1);
-/// The slowest that an upstream may take a request, in bytes a second, after the time that its first byte may take.
-pub const SEND_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;

@@ -1,5 +1,6 @@
 //! The machine: the only place that names the runtime, clocks, threads and files.
 
+pub mod alarm;
 pub mod buffer;
 pub mod clock;
 pub mod dns;

@@ -9,7 +9,11 @@ use crate::{
         fault::{Fault, Kind, Source, Stage, Told},
         limits,
     },
-    chat::{delta::Delta, usage::Usage},
+    chat::{
+        delta::Delta,
+        estimate::{self, Weight},
+        usage::Usage,
+    },
     dialect,
     provider::{Adapter, Endpoint, Seen, StreamError, Translate, Watch},
     wire::{
@@ -35,6 +39,8 @@ pub trait Digest {
     fn events(&self) -> usize;
     /// Tokens used, if the provider said.
     fn usage(&self) -> Option<Usage>;
+    /// About how many tokens of output came, for where the provider does not say.
+    fn output_estimate(&self) -> u64;
     /// The model served, if the provider said.
     fn model(&self) -> Option<String>;
 }
@@ -78,6 +84,7 @@ pub struct Opaque {
     ends_anywhere: bool,
     adapter: &'static dyn Adapter,
     endpoint: Endpoint,
+    bytes: u64,
 }
 
 const TAPPED: &[&str] = &["usage", "model"];
@@ -90,7 +97,7 @@ impl Opaque {
         json: bool,
         ends_anywhere: bool,
     ) -> Opaque {
-        Opaque { tap: json.then(|| Tap::new(TAPPED)), ends_anywhere, adapter, endpoint }
+        Opaque { tap: json.then(|| Tap::new(TAPPED)), ends_anywhere, adapter, endpoint, bytes: 0 }
     }
 
     fn value(&self, name: &str) -> Option<&[u8]> {
@@ -103,6 +110,7 @@ impl Digest for Opaque {
         if let Some(tap) = &mut self.tap {
             tap.push(&piece);
         }
+        self.bytes += piece.len() as u64;
         out.push(piece);
         Ok(())
     }
@@ -130,6 +138,10 @@ impl Digest for Opaque {
         self.adapter.usage(self.endpoint, self.value("usage")?)
     }
 
+    fn output_estimate(&self) -> u64 {
+        estimate::of_answer(self.bytes)
+    }
+
     fn model(&self) -> Option<String> {
         json::as_str(self.value("model")?).map(std::borrow::Cow::into_owned)
     }
@@ -142,6 +154,7 @@ struct Progress {
     finished: bool,
     done: bool,
     events: usize,
+    weight: Weight,
     /// Past an event too long to look at: nothing is scanned any more.
     blind: bool,
 }
@@ -199,6 +212,9 @@ impl Digest for Watched {
                 false => watch.event(event.name, event.data),
             };
             progress.note(&seen, event.comment_only);
+            if seen.content && !progress.finished && brings_text(event.name) {
+                progress.weight.event(event.data.len());
+            }
             if seen.withhold {
                 flush(&piece, passed, end, tail, out);
                 tail.clear();
@@ -227,14 +243,23 @@ impl Digest for Watched {
 
     fn end(&mut self, out: &mut Pieces) -> Result<(), Ended> {
         let Watched { scanner, watch, progress, .. } = self;
+        let mut says_something = false;
         if let Some(event) = scanner.pending_data() {
-            progress.note(&watch.event(event.name, event.data), event.comment_only);
+            let seen = watch.event(event.name, event.data);
+            says_something = seen.content || seen.finished || seen.done;
+            progress.note(&seen, event.comment_only);
         }
-        if self.has_end {
-            // The beginning of an event is not passed on before the error event, which it would swallow.
-            self.progress.may_end()?;
+        if !self.has_end {
+            out.append(&mut self.tail);
+            return Ok(());
         }
-        out.append(&mut self.tail);
+        self.progress.may_end()?;
+        // What is no whole event is withheld: some clients would take it for one. One that lacks only its end gets it.
+        if says_something {
+            let line_ended = self.tail.last().is_some_and(|piece| piece.ends_with(b"\n"));
+            out.append(&mut self.tail);
+            out.push(Bytes::from_static(if line_ended { b"\n" } else { b"\n\n" }));
+        }
         Ok(())
     }
 
@@ -254,9 +279,18 @@ impl Digest for Watched {
         self.watch.usage()
     }
 
+    fn output_estimate(&self) -> u64 {
+        self.progress.weight.tokens()
+    }
+
     fn model(&self) -> Option<String> {
         self.watch.model().map(str::to_owned)
     }
+}
+
+/// Whether events of this name bring text, where events have names: those around the text would be taken for it.
+fn brings_text(name: &[u8]) -> bool {
+    name.is_empty() || (name.ends_with(b"delta") && name != b"message_delta")
 }
 
 /// Passes `piece[from..to]`, after the beginning of its first event that came before.
@@ -302,7 +336,10 @@ impl Digest for Translated {
             match translate.event(event.name, event.data, deltas) {
                 Ok(seen) => {
                     progress.note(&seen, false);
-                    deltas.iter().for_each(|delta| writer.delta(delta, &mut written));
+                    for delta in &*deltas {
+                        progress.weight.piece(&delta.piece);
+                        writer.delta(delta, &mut written);
+                    }
                     ended = seen.error.map(|error| Ended::by_event(error, false));
                 }
                 Err(message) => ended = Some(Ended::broken(Kind::Protocol, message)),
@@ -341,6 +378,10 @@ impl Digest for Translated {
 
     fn usage(&self) -> Option<Usage> {
         self.translate.usage()
+    }
+
+    fn output_estimate(&self) -> u64 {
+        self.progress.weight.tokens()
     }
 
     fn model(&self) -> Option<String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::{
+    bodies::Bodies,
     client::Client,
     connection::{After, Incoming},
     rescue,
@@ -17,9 +18,12 @@ use crate::{
         limits,
     },
     config::{ApiKey, Config, policy::NodeKind},
-    io::net::{Net, Reader, Writer},
+    io::{
+        log::LogSender,
+        net::{Net, Reader, Writer},
+    },
     journal::entry::Entry,
-    policy::target::Asked,
+    policy::{request_headers::RequestOptions, target::Asked},
     provider::Endpoint,
 };
 
@@ -111,6 +115,7 @@ pub async fn models<N: Net, R: Reader, W: Writer>(
     entry: &mut Entry<'_>,
 ) -> After {
     notes.timing.now = client.now();
+    notes.last = client.core.draining.get();
     let models: Vec<serde_json::Value> = known_models(config, api_key)
         .into_iter()
         .map(|(id, owner)| {
@@ -162,6 +167,23 @@ fn collect_models<'c>(
         }
         _ => node.children().iter().for_each(|child| collect_models(config, child, known)),
     }
+}
+
+/// Where to keep the bodies of an exchange; `None` unless the log takes them, the epoch says so, and the request does
+/// not forbid it. Asked once the caller is known: what a stranger sends is not kept.
+pub fn keep_bodies<N: Net, R: Reader, W: Writer>(
+    client: &Client<N, R, W>,
+    incoming: &Incoming,
+    config: &Config,
+    options: &RequestOptions<'_>,
+) -> Option<Box<Bodies>> {
+    let wanted = config.log.as_ref().is_some_and(|log| log.bodies) && !options.bodies_private;
+    if !wanted || !client.core.log.borrow().as_ref().is_some_and(LogSender::wants_bodies) {
+        return None;
+    }
+    let mut bodies = Box::<Bodies>::default();
+    bodies.request.of_type(incoming.header("content-type").unwrap_or_default().as_bytes());
+    Some(bodies)
 }
 
 /// With `log.on_full: wait` an exchange waits here rather than lose its record.

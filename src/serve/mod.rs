@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod attempts;
+pub mod bodies;
 pub mod body;
 pub mod client;
 pub mod connection;
@@ -17,6 +18,7 @@ pub mod relay;
 pub mod rescue;
 pub mod respond;
 pub mod route;
+pub mod send;
 pub mod target;
 pub mod upload;
 pub mod upstream;

@@ -50,6 +50,7 @@ impl Question {
         }
         let body = body::read(client, incoming, config.limits.body_bytes, total_by).await?;
         client.body_pending = false;
+        client.note_request(&body);
         if !is_json || (body.is_empty() && incoming.head.method != Method::Post) {
             return Ok(Question::Opaque(body));
         }

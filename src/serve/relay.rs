@@ -20,7 +20,11 @@ use crate::{
     },
     dialect::Dialect,
     io::net::{Net, Reader, Writer},
-    wire::{body::Pulled, head::Framing, render},
+    wire::{
+        body::Pulled,
+        head::{Framing, Version},
+        render,
+    },
 };
 
 /// How an answer is to be passed on.
@@ -159,6 +163,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         if self.ending.is_none() {
             list.push(self.commit(complete));
         }
+        self.keep_for_log();
         match self.ending {
             Some(Ending::NoBody(_)) => self.pieces.clear(),
             Some(Ending::Chunked) => {
@@ -176,12 +181,29 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         self.client.send(list, deadline).await
     }
 
+    /// Keeps what the client is sent, if bodies are logged.
+    fn keep_for_log(&mut self) {
+        if let (Some(bodies), Some(ending)) = (&mut self.client.bodies, self.ending)
+            && !matches!(ending, Ending::NoBody(_))
+        {
+            self.pieces.iter().for_each(|piece| bodies.answer.add(piece));
+        }
+    }
+
     /// Whether the commit point is reached: content, or as much held as may be.
     fn must_commit(&self) -> bool {
         let held: usize = self.pieces.iter().map(Bytes::len).sum();
+        let most =
+            if self.needs_length() { limits::REPLY_BYTES_MAX } else { limits::COMMIT_BYTES_MAX };
         self.digest.has_content()
-            || held >= limits::COMMIT_BYTES_MAX
+            || held >= most
             || self.digest.events() >= limits::COMMIT_EVENTS_MAX
+    }
+
+    /// To a client of HTTP/1.0 only a length tells a cut from an end.
+    fn needs_length(&self) -> bool {
+        let known = matches!(self.answer.head.framing, Framing::None | Framing::Length(_));
+        !known && !self.passage.events && self.passage.incoming.head.version == Version::Http10
     }
 
     /// Decides how the body will end and makes the head.
@@ -199,8 +221,14 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         };
         self.ending = Some(ending);
         self.client.answered = Some(self.answer.head.status);
+        if let Some(bodies) = &mut self.client.bodies {
+            let own = self.passage.content_type.map(str::as_bytes);
+            let theirs = || self.answer.head.find(&self.answer.bytes, "content-type");
+            bodies.answer.of_type(own.or_else(theirs).unwrap_or_default());
+        }
         let timing = &mut self.passage.notes.timing;
         timing.first_token = self.first_token.filter(|_| self.passage.events);
+        self.passage.notes.last = self.client.core.draining.get();
         let Passage { incoming, content_type, ref notes, .. } = *self.passage;
         respond::passed_on(
             incoming,

@@ -64,6 +64,8 @@ pub struct Notes<'a> {
     pub dropped_params: String,
     /// Who is to blame, if it is an error.
     pub error_source: Option<&'static str>,
+    /// Whether no further request will be served on the connection, whatever the client says.
+    pub last: bool,
     /// When what happened.
     pub timing: Timing,
 }
@@ -152,6 +154,7 @@ fn finish(
         Ending::Close => {}
     }
     match (ending.after(incoming), incoming.head.version) {
+        (After::KeepAlive, _) if notes.last => head.header("connection", "close")?,
         (After::Close, _) => head.header("connection", "close")?,
         (After::KeepAlive, Version::Http10) => head.header("connection", "keep-alive")?,
         (After::KeepAlive, Version::Http11) => {}

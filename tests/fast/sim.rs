@@ -67,7 +67,6 @@ struct Gate {
     targets: BTreeMap<&'static str, Rc<Target>>,
     counters: Arc<Counters>,
     unread: RefCell<Unwritten>,
-    records: RefCell<Vec<Record>>,
 }
 
 impl Setup {
@@ -150,8 +149,7 @@ impl Setup {
             serving.connected(reader, writer, SocketAddr::from(([127, 0, 0, 1], 50_000)));
             async {}
         });
-        let (unread, records) = (RefCell::new(unread), RefCell::default());
-        Gate { world, gateway, targets, counters, unread, records }
+        Gate { world, gateway, targets, counters, unread: RefCell::new(unread) }
     }
 }
 
@@ -227,23 +225,23 @@ impl Gate {
         self.world.net().now()
     }
 
-    /// All records so far.
+    /// The records since the last time.
     fn records(&self) -> Vec<Record> {
         self.world.run_for(Duration::ZERO);
-        let mut records = self.records.borrow_mut();
-        for bytes in self.unread.borrow_mut().by_ref() {
+        let mut unread = self.unread.borrow_mut();
+        let records = unread.by_ref().map(|bytes| {
             let (record, taken) = decode(&bytes).expect("a record");
             assert_eq!(taken, bytes.len());
-            records.push(record);
-        }
-        records.clone()
+            record
+        });
+        records.collect()
     }
 
-    /// The only record.
+    /// The only record since the last time.
     fn record(&self) -> Record {
-        let records = self.records();
+        let mut records = self.records();
         assert_eq!(records.len(), 1, "one exchange, one record: {records:?}");
-        records.into_iter().next().expect("one")
+        records.remove(0)
     }
 
     /// Drains; nothing may be left then but what runs as long as a core does.

@@ -21,8 +21,6 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Whether it is whole, by its own framing.
     pub complete: bool,
-    /// Whether and how the connection had ended when it was taken.
-    pub ended: Option<Ended>,
     /// From the wait for it to its end.
     pub took: Duration,
 }
@@ -35,10 +33,6 @@ impl Answer {
 
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
     }
 
     pub fn is_stream(&self) -> bool {
@@ -95,9 +89,19 @@ impl Answer {
         }
     }
 
-    /// Whether a stream says that it is complete, in whichever dialect.
+    /// Whether a stream says that it is complete, in whichever dialect: with its end marker, or with the model's
+    /// finish and nothing behind it.
     pub fn says_done(&self) -> bool {
-        self.events().iter().any(|(name, data)| data == "[DONE]" || name == "message_stop")
+        let events = self.events();
+        let rest = events.iter().map(|(_, data)| data.len() + 8).sum::<usize>();
+        let finishes = |data: &str| {
+            let json: Value = serde_json::from_str(data).unwrap_or_default();
+            json["choices"][0]["finish_reason"].is_string()
+        };
+        events.iter().any(|(name, data)| data == "[DONE]" || name == "message_stop")
+            || self.complete
+                && rest == self.body.len()
+                && events.iter().any(|(_, data)| finishes(data))
     }
 
     /// Whether a client knows that it has everything.
@@ -141,7 +145,7 @@ pub fn parse(bytes: &[u8], ended: Option<Ended>) -> Option<(Answer, usize)> {
         .iter()
         .map(|header| (header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned()))
         .collect();
-    let mut answer = Answer { status, headers, ended, ..Answer::default() };
+    let mut answer = Answer { status, headers, ..Answer::default() };
     let rest = &bytes[end..];
     let taken = match (answer.header("content-length"), answer.header("transfer-encoding")) {
         (Some(length), None) => {

@@ -72,7 +72,7 @@ impl Conn {
             }
             if self.ended.is_some() {
                 let took = self.net.now().since(begun);
-                return Answer { ended: self.ended, took, ..Answer::default() };
+                return Answer { took, ..Answer::default() };
             }
             self.fill(4096).await;
         }

@@ -148,7 +148,7 @@ fn a_plain_answer_that_is_cut() {
 fn without_a_target_left_the_last_answer_is_passed_on() {
     let gate = Gate::new(1);
     gate.target("a").refuses();
-    gate.target("b").is("status=429&retry_after=7");
+    gate.target("b").first_is("status=429&retry_after=7");
     let answer = gate.ask("hi");
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("7")));
     assert_eq!(answer.header("x-trunkline-error-source"), Some("upstream"));
@@ -166,7 +166,7 @@ fn a_listed_status_falls_through_and_no_other() {
         "targets": [{"virtual_key": "a"}, {"virtual_key": "b"}],
     });
     let gate = Setup::new(1).policy(policy).open();
-    gate.target("a").is("status=500");
+    gate.target("a").first_is("status=500");
     assert_eq!(gate.ask("hi").status, 500);
     assert_eq!(gate.target("b").asked(), 0);
     gate.target("a").is("status=429");
@@ -176,12 +176,15 @@ fn a_listed_status_falls_through_and_no_other() {
 #[test]
 fn an_early_refusal_of_a_large_body_is_heard() {
     let gate = Gate::new(1);
-    let refusal = "HTTP/1.1 413 Payload Too Large\r\ncontent-type: application/json\r\n\
-                   content-length: 52\r\n\r\n\
-                   {\"error\":{\"message\":\"no\",\"type\":\"too_large\",\"code\":1}}";
+    let body = r#"{"error":{"message":"no","type":"too_large"}}"#;
+    let refusal = format!(
+        "HTTP/1.1 413 Payload Too Large\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
     for name in ["a", "b"] {
         // Closes on unread bytes: to the gateway's write that is a reset.
-        gate.target(name).does([Act::Wait(millis(1)), Act::say(refusal)]);
+        gate.target(name).does([Act::Wait(millis(1)), Act::say(&*refusal)]);
     }
     let answer = gate.ask(&"x".repeat(300_000));
     assert_eq!((answer.status, answer.error().as_deref()), (413, Some("too_large")), "{answer:?}");

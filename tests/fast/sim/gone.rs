@@ -80,8 +80,8 @@ fn in_the_middle_of_a_head() {
 
 #[test]
 fn while_a_back_off_is_waited_for() {
-    leave(|gate| gate.target("a").is("status=503"), false, millis(500));
-    leave(|gate| gate.target("a").is("status=503"), false, millis(2000));
+    leave(|gate| gate.target("a").is("status=503&keep_alive=off"), false, millis(500));
+    leave(|gate| gate.target("a").is("status=503&keep_alive=off"), false, millis(2000));
 }
 
 #[test]

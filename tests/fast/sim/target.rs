@@ -59,8 +59,6 @@ pub enum Act {
     Wait(Duration),
     /// Waits until the other side goes.
     Stall,
-    /// Sends a FIN, and goes on.
-    Finish,
     /// Resets the connection.
     Reset,
 }
@@ -139,7 +137,6 @@ impl Target {
                     self.net.sleep_until(self.net.now().after(wait)).await;
                 }
                 Act::Stall => while !receive(&mut reader).await.is_empty() {},
-                Act::Finish => drop(writer.shutdown().await),
                 Act::Reset => writer.reset(),
             }
         }
@@ -160,9 +157,10 @@ impl Target {
         *self.usual.borrow_mut() = Conduct::Scripted(speaking(&self.name, script));
     }
 
-    /// The next connection alone meets it.
+    /// The next request alone meets it: its connection does not serve another.
     pub fn first_is(&self, script: &str) {
-        self.next.borrow_mut().push_back(Conduct::Scripted(speaking(&self.name, script)));
+        let script = speaking(&self.name, &format!("{script}&keep_alive=off"));
+        self.next.borrow_mut().push_back(Conduct::Scripted(script));
     }
 
     /// Every connection from now on meets these acts.
@@ -223,7 +221,7 @@ fn speaking(name: &str, script: &str) -> Script {
     if script.contains("chunk_bytes=") {
         told.text = None;
     }
-    told.apply(script).unwrap_or_else(|error| panic!("{error}"));
+    told.apply(script.trim_matches('&')).unwrap_or_else(|error| panic!("{error}"));
     told
 }
 

@@ -1,0 +1,102 @@
+//! A request on its way to an upstream, which may answer before it has all of it.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use super::{
+    client::{Client, Interrupted},
+    upstream::{Attempt, Failed, UpstreamOf, unreachable},
+};
+use crate::{
+    base::{
+        fault::{Fault, Kind, Source, Stage},
+        limits,
+    },
+    io::{
+        buffer::WriteList,
+        inbound::Inbound,
+        net::{Net, Reader, Writer},
+        pool::{Route, Upstream},
+    },
+};
+
+/// Writes the request. `Ok(false)`: the upstream answered before all of it was out.
+pub async fn send<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    attempt: &Attempt<'_>,
+    upstream: &mut UpstreamOf<N>,
+) -> Result<bool, Failed> {
+    let mut list = WriteList::new();
+    list.extend(attempt.request.iter().cloned());
+    let floor = Duration::from_secs(list.len() as u64 / limits::SEND_BYTES_PER_SECOND_MIN);
+    let within = attempt.first_byte_within.saturating_add(floor);
+    let Upstream { inbound, writer } = upstream;
+    let writing = async {
+        let mut write = pin!(writer.write(list));
+        // The read is posted with the write, in one submission; what it brings early is an answer all the same.
+        poll_fn(|cx| {
+            let written = write.as_mut().poll(cx);
+            if let Poll::Ready((Ok(()), _)) = written {
+                return Poll::Ready(Ok(true));
+            }
+            if has_early_answer(inbound, cx) {
+                return Poll::Ready(Ok(false));
+            }
+            // An upstream that closes or breaks fails the write too, which says more.
+            written.map(|(result, _)| result.map(|()| true))
+        })
+        .await
+    };
+    let deadline = attempt.by(client.now().after(within));
+    match client.unless_gone(deadline, writing).await {
+        Ok(Ok(complete)) => Ok(complete),
+        Ok(Err(error)) => {
+            let message = format!("the request could not be sent: {error}");
+            Err(unreachable(attempt, &message).into())
+        }
+        Err(Interrupted::ClientGone) => Err(Failed::ClientGone),
+        Err(Interrupted::Deadline) => {
+            Err(attempt.ran_out(deadline, Stage::Send, send_timeout(attempt)))
+        }
+    }
+}
+
+/// Whether more than 1xx answers has come. An interim answer says that the rest of the request is wanted.
+fn has_early_answer<R: Reader>(inbound: &mut Inbound<R>, cx: &mut Context<'_>) -> bool {
+    while inbound.buffer().len() < limits::UPSTREAM_HEAD_BYTES_MAX {
+        if !matches!(inbound.poll_fill(cx), Poll::Ready(Ok(1..))) {
+            break;
+        }
+        if !is_interim(inbound.buffer()) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether these bytes, as far as they go, are 1xx answers and nothing else.
+fn is_interim(mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let start = &bytes[..bytes.len().min(INTERIM_START.len())];
+        if !INTERIM_START.starts_with(start) {
+            return false;
+        }
+        match memchr::memmem::find(bytes, b"\r\n\r\n") {
+            Some(end) => bytes = &bytes[end + 4..],
+            None => return true,
+        }
+    }
+    true
+}
+
+fn send_timeout(attempt: &Attempt<'_>) -> Fault {
+    let Route { host, port, .. } = &attempt.route;
+    let message = format!("upstream {host}:{port} did not take the request in time");
+    Fault::new(Stage::Send, Source::Network, Kind::Timeout, message)
+}
+
+const INTERIM_START: &[u8] = b"HTTP/1.1 1";
