@@ -19,6 +19,7 @@ use crate::{
 };
 
 /// A request's body.
+#[allow(clippy::large_enum_variant, reason = "one a request, never moved into a collection")]
 pub enum Question {
     /// None, or one that is no JSON and small enough to be held.
     Opaque(Bytes),
@@ -103,14 +104,6 @@ impl Question {
                 )
                 .at("model")),
             },
-        }
-    }
-
-    /// Bytes of the body, as far as they were read.
-    pub fn len(&self) -> usize {
-        match self {
-            Question::Opaque(body) | Question::Json { body, .. } => body.len(),
-            Question::Upload => 0,
         }
     }
 }

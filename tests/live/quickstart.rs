@@ -108,8 +108,12 @@ fn commands(lines: &[String]) -> Commands {
 
 fn curl(words: &[String]) -> Curl {
     let mut words = words.iter();
-    let mut curl =
-        Curl { address: SocketAddr::from(([0; 4], 0)), path: String::new(), headers: vec![], body: String::new() };
+    let mut curl = Curl {
+        address: SocketAddr::from(([0; 4], 0)),
+        path: String::new(),
+        headers: vec![],
+        body: String::new(),
+    };
     while let Some(word) = words.next() {
         match &**word {
             "-N" | "-i" => {}

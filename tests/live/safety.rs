@@ -26,11 +26,20 @@ on_both_drivers!(
 fn what_authenticated_never_goes_upstream(driver: Driver) {
     let up = Upstream::answering(json_answer("{}"));
     let gateway = Gateway::in_front_of(driver, up.port);
-    let carriers = ["x-portkey-api-key: ", "x-trunkline-api-key: ", "authorization: Bearer ",
-        "Authorization: bearer ", "x-api-key: ", "api-key: ", "x-goog-api-key: "];
+    let carriers = [
+        "x-portkey-api-key: ",
+        "x-trunkline-api-key: ",
+        "authorization: Bearer ",
+        "Authorization: bearer ",
+        "x-api-key: ",
+        "api-key: ",
+        "x-goog-api-key: ",
+    ];
     let mut sent = 0;
     for carrier in carriers {
-        for path in ["/v1/chat/completions", "/v1/files", "/v1/fine_tuning/jobs?key=1", "/v1/images/edits"] {
+        for path in
+            ["/v1/chat/completions", "/v1/files", "/v1/fine_tuning/jobs?key=1", "/v1/images/edits"]
+        {
             let body = chat("m");
             let request = format!(
                 "POST {path} HTTP/1.1\r\nhost: a\r\n{carrier}{KEY}\r\nx-portkey-virtual-key: up\r\n\
@@ -80,12 +89,19 @@ fn a_held_credential_stays_with_its_host(driver: Driver) {
         "{{ provider: openai, base_url: \"http://127.0.0.1:{}/v1\", api_key: x, {allowed} }}",
         up.port
     );
-    let config = gateway::simple(up.port).replace("configs:\n", &format!("  lent: {other}\nconfigs:\n"));
+    let config =
+        gateway::simple(up.port).replace("configs:\n", &format!("  lent: {other}\nconfigs:\n"));
     let config = format!("custom_hosts: {{ trusted: [\"127.0.0.1\"] }}\n{config}");
     let gateway = Gateway::new(driver).config(config).start();
-    let ask = |headers: &str| gateway.connect().ask(&post("/v1/chat/completions", headers, &chat("m")));
+    let ask =
+        |headers: &str| gateway.connect().ask(&post("/v1/chat/completions", headers, &chat("m")));
     let by_header = format!("x-portkey-custom-host: {host}\r\n");
-    for named in ["", "x-portkey-virtual-key: up\r\n", "x-portkey-provider: @up\r\n", "x-portkey-config: plain\r\n"] {
+    for named in [
+        "",
+        "x-portkey-virtual-key: up\r\n",
+        "x-portkey-provider: @up\r\n",
+        "x-portkey-config: plain\r\n",
+    ] {
         let got = ask(&format!("{by_header}{named}"));
         assert_eq!((got.status, got.error_type()), (403, "permission_error".into()), "{named}");
     }
@@ -117,15 +133,41 @@ fn custom_hosts_are_guarded(driver: Driver) {
     let port = up.port;
     let gateway = Gateway::in_front_of(driver, port);
     for host in [
-        "http://127.0.0.1", "http://127.1", "http://2130706433", "http://0x7f000001", "http://0177.0.0.1",
-        "http://[::1]", "http://[::ffff:127.0.0.1]", "http://[::127.0.0.1]", "http://0.0.0.0", "http://[::]",
-        "http://localhost", "http://LOCALHOST", "http://localhost.", "http://a.localhost",
-        "http://169.254.169.254", "http://[::ffff:169.254.169.254]", "http://[64:ff9b::a9fe:a9fe]",
-        "http://metadata.google.internal", "http://10.0.0.1", "http://192.168.0.1", "http://172.16.0.1",
-        "http://100.64.0.1", "http://[fd00::1]", "http://[fe80::1]", "http://224.0.0.1",
-        "http://user:pass@127.0.0.1", "http://example.com@127.0.0.1", "http://127.0.0.1#@example.com",
-        "ftp://127.0.0.1", "file:///etc/passwd", "//127.0.0.1", "http://127.0.0.1\\@example.com",
-        "http://x.internal", "http://x.local", "http://%31%32%37.0.0.1",
+        "http://127.0.0.1",
+        "http://127.1",
+        "http://2130706433",
+        "http://0x7f000001",
+        "http://0177.0.0.1",
+        "http://[::1]",
+        "http://[::ffff:127.0.0.1]",
+        "http://[::127.0.0.1]",
+        "http://0.0.0.0",
+        "http://[::]",
+        "http://localhost",
+        "http://LOCALHOST",
+        "http://localhost.",
+        "http://a.localhost",
+        "http://169.254.169.254",
+        "http://[::ffff:169.254.169.254]",
+        "http://[64:ff9b::a9fe:a9fe]",
+        "http://metadata.google.internal",
+        "http://10.0.0.1",
+        "http://192.168.0.1",
+        "http://172.16.0.1",
+        "http://100.64.0.1",
+        "http://[fd00::1]",
+        "http://[fe80::1]",
+        "http://224.0.0.1",
+        "http://user:pass@127.0.0.1",
+        "http://example.com@127.0.0.1",
+        "http://127.0.0.1#@example.com",
+        "ftp://127.0.0.1",
+        "file:///etc/passwd",
+        "//127.0.0.1",
+        "http://127.0.0.1\\@example.com",
+        "http://x.internal",
+        "http://x.local",
+        "http://%31%32%37.0.0.1",
     ] {
         let with_port = match host.matches(':').count() {
             1 if !host.contains('@') && !host.contains('#') => format!("{host}:{port}"),
@@ -215,7 +257,8 @@ fn an_open_gateway_answers_to_loopback_names_only(driver: Driver) {
     for host in ["localhost", "127.0.0.1:8787", "[::1]:8787", "LOCALHOST:1", "x.localhost"] {
         assert_eq!(ask(host), 200, "{host}");
     }
-    for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8787", "8.8.8.8"] {
+    for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8787", "8.8.8.8"]
+    {
         assert_eq!(ask(host), 403, "{host}");
     }
 }
@@ -225,7 +268,13 @@ fn an_open_gateway_listens_on_loopback_only(driver: Driver) {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("trunkline.yaml"), config).expect("a file");
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_trunkline"));
-        command.current_dir(dir.path()).args(["serve", "--driver", driver.flag(), "--admin", "off"]);
+        command.current_dir(dir.path()).args([
+            "serve",
+            "--driver",
+            driver.flag(),
+            "--admin",
+            "off",
+        ]);
         let output = command.args(arguments).output().expect("it runs");
         (output.status.code(), String::from_utf8(output.stderr).expect("text"))
     };

@@ -67,12 +67,17 @@ fn two_gateways_do_not_share_a_log() {
 fn configs_that_cannot_be_used_are_said_with_their_lines() {
     let said = refused(&["serve", "--config", "nowhere.yaml"], None, 1);
     assert!(said.contains("nowhere.yaml"), "{said}");
-    let wrong = "listen: 127.0.0.1:0\nvirtual_keys:\n  up: { provider: opnai, api_key: x }\nno_such: 1\n";
+    let wrong =
+        "listen: 127.0.0.1:0\nvirtual_keys:\n  up: { provider: opnai, api_key: x }\nno_such: 1\n";
     let said = refused(&["serve"], Some(wrong), 1);
     assert!(said.contains("trunkline.yaml:3:") && said.contains("trunkline.yaml:4:"), "{said}");
     let said = refused(&["serve"], Some("listen: [\n"), 1);
     assert!(said.contains("trunkline.yaml:"), "{said}");
-    let said = refused(&["serve"], Some("virtual_keys: { up: { provider: openai, api_key: \"${NO_SUCH_VARIABLE_HERE}\" } }"), 1);
+    let said = refused(
+        &["serve"],
+        Some("virtual_keys: { up: { provider: openai, api_key: \"${NO_SUCH_VARIABLE_HERE}\" } }"),
+        1,
+    );
     assert!(said.contains("NO_SUCH_VARIABLE_HERE"), "{said}");
 }
 

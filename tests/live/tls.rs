@@ -114,7 +114,9 @@ fn upstreams_are_checked_against_a_private_root(driver: Driver) {
     std::fs::write(dir.path().join("private.pem"), &authority.pem).expect("a file");
     std::fs::write(dir.path().join("wrong.pem"), Authority::new("wrong").pem).expect("a file");
     let key = |name: &str, host: &str, port: u16, more: &str| {
-        format!("  {name}: {{ provider: openai, base_url: \"https://{host}:{port}/v1\", api_key: x{more} }}\n")
+        format!(
+            "  {name}: {{ provider: openai, base_url: \"https://{host}:{port}/v1\", api_key: x{more} }}\n"
+        )
     };
     let config = format!(
         "virtual_keys:\n{}{}{}{}{}{}",

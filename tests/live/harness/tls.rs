@@ -77,7 +77,9 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 /// A client that trusts `authority`, with or without a certificate of its own.
 pub fn client(authority: &Authority, own: Option<&Identity>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("PEM")).expect("a root");
+    roots
+        .add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("PEM"))
+        .expect("a root");
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("versions")
