@@ -44,10 +44,6 @@ use crate::{
 };
 
 /// What one core owns. No logic.
-#[expect(
-    clippy::redundant_allocation,
-    reason = "the Rc is counted by this core alone; cores do not fight over the Arc's count"
-)]
 pub struct Core<N: Net> {
     /// The machine.
     pub net: N,

@@ -44,8 +44,10 @@ fn abandoned_exchanges_leave_no_descriptor(driver: Driver) {
             }
         }
     });
-    let config = gateway::simple(up.port)
-        .replace("plain: { virtual_key: up }", "plain: { virtual_key: up, retry: { attempts: 2 } }");
+    let config = gateway::simple(up.port).replace(
+        "plain: { virtual_key: up }",
+        "plain: { virtual_key: up, retry: { attempts: 2 } }",
+    );
     let gateway = Gateway::new(driver).config(config).start();
     assert_eq!(gateway.connect().post("/v1/chat/completions", &chat("m")).status, 200);
     pause(100);
@@ -112,7 +114,9 @@ fn damaged_requests_are_survived(driver: Driver) {
     for _ in 0..300 {
         let mut bytes = good.repeat(2);
         for _ in 0..4 {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let at = (seed >> 33) as usize % bytes.len();
             bytes[at] = (seed >> 20) as u8;
         }
