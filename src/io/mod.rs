@@ -7,6 +7,7 @@ pub mod dns;
 pub mod hub;
 pub mod inbound;
 pub mod log;
+pub mod machine;
 pub mod net;
 pub mod pages;
 pub mod pool;

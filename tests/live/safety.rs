@@ -16,6 +16,7 @@ on_both_drivers!(
     a_held_credential_stays_with_its_host,
     custom_hosts_are_guarded,
     own_ports_are_refused,
+    own_addresses_are_refused_where_all_are_listened_on,
     redirects_are_not_followed,
     injection_attempts_stay_data,
     an_open_gateway_answers_to_loopback_names_only,
@@ -205,6 +206,28 @@ fn own_ports_are_refused(driver: Driver) {
     }
 }
 
+fn own_addresses_are_refused_where_all_are_listened_on(driver: Driver) {
+    // No packet is sent: connecting a datagram socket only asks which address would be used.
+    let own = |bind: &str, to: &str| {
+        let socket = std::net::UdpSocket::bind(bind).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    let found = [own("0.0.0.0:0", "192.0.2.1:9"), own("[::]:0", "[2001:db8::1]:9")];
+    for address in found.into_iter().flatten().filter(|address| !address.is_loopback()) {
+        let listen = if address.is_ipv4() { "0.0.0.0:0" } else { "'[::]:0'" };
+        let config = format!(
+            "listen: {listen}\ncustom_hosts: {{ allow_private: true }}\n{}",
+            gateway::simple(9)
+        );
+        let gateway = Gateway::new(driver).without_flags().config(config).start();
+        let host = std::net::SocketAddr::new(address, gateway.address.port());
+        let got = to_host(&gateway, &format!("http://{host}/v1"));
+        assert_eq!(got.status, 400, "{host}: {}", got.text());
+        println!("{host}: {}", got.message());
+    }
+}
+
 fn redirects_are_not_followed(driver: Driver) {
     let thief = Upstream::answering(json_answer("{}"));
     let to = format!("http://127.0.0.1:{}/", thief.port);
@@ -244,7 +267,7 @@ fn injection_attempts_stay_data(driver: Driver) {
     gateway.records(8);
     let table = log::trunkline(&["dump", gateway.log_dir().to_str().expect("text")]).stdout;
     let bad = |byte: &u8| *byte < 0x20 && *byte != b'\n';
-    assert!(!table.iter().any(|byte| bad(byte)), "{}", String::from_utf8_lossy(&table));
+    assert!(!table.iter().any(bad), "{}", String::from_utf8_lossy(&table));
     assert!(!String::from_utf8_lossy(&table).contains('\u{202e}'));
 }
 
