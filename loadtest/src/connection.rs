@@ -1,7 +1,13 @@
 //! One connection to the target: sends a request, reads its answer, and tells how that went.
 
 use std::{
-    cell::RefCell, future::Future, future::poll_fn, io, mem, net::SocketAddr, pin::pin, task::Poll,
+    cell::RefCell,
+    future::Future,
+    future::poll_fn,
+    io, mem,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    task::Poll,
 };
 
 use bytes::{Buf, BytesMut};
@@ -61,13 +67,11 @@ impl<N: Net> Connection<N> {
         let (mut begun, mut result) = (None, Err(Fault::Timeout));
         if now < ask.deadline {
             begun = Some(now);
-            let work = self.line.attempt(ask, tally, &mut seen);
+            // Pinned here: the timer takes what it runs by value, and this is some kilobytes.
+            let work = pin!(self.line.attempt(ask, tally, &mut seen));
             let done = self.timer.within(&net, ask.deadline, work).await;
+            // Out of time, the connection that the work held is dropped with it, as a read cut short requires.
             result = done.unwrap_or(Err(Fault::Timeout));
-            if result == Err(Fault::Timeout) {
-                // A read was dropped in the middle: the connection is of no use.
-                self.line.link = None;
-            }
         }
         let (status, bytes) = (seen.head.map(|head| head.status), seen.bytes);
         Outcome { due: ask.due, begun, ended: net.now(), status, bytes, result }
@@ -77,7 +81,7 @@ impl<N: Net> Connection<N> {
 struct Line<N: Net> {
     net: N,
     address: SocketAddr,
-    link: Option<Link<N>>,
+    link: Option<Box<Link<N>>>,
     events: EventWatch,
 }
 
@@ -87,6 +91,26 @@ struct Link<N: Net> {
     writer: N::Writer,
     buffer: BytesMut,
     list: WriteList,
+}
+
+impl<N: Net> Link<N> {
+    /// Writes the list and reads for the first time, both at once: one turn of the event loop less. What became of
+    /// the write shows in what is read.
+    async fn exchange(&mut self) -> io::Result<usize> {
+        let Link { reader, writer, buffer, list } = self;
+        let writing = pin!(writer.write(mem::take(list)));
+        let reading = pin!(reader.read(mem::take(buffer)));
+        let ((_, mut emptied), (result, received)) = both(writing, reading).await;
+        emptied.clear();
+        (*list, *buffer) = (emptied, received);
+        result
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        let (result, received) = self.reader.read(mem::take(&mut self.buffer)).await;
+        self.buffer = received;
+        result
+    }
 }
 
 /// What of an answer has been seen.
@@ -100,10 +124,10 @@ struct Seen {
 }
 
 impl<N: Net> Line<N> {
-    async fn connect(&self) -> Result<Link<N>, Fault> {
+    async fn connect(&self) -> Result<Box<Link<N>>, Fault> {
         let (reader, writer) = self.net.connect(self.address).await.map_err(|_| Fault::Connect)?;
         let (buffer, list) = (BytesMut::with_capacity(READ_BYTES), WriteList::new());
-        Ok(Link { reader, writer, buffer, list })
+        Ok(Box::new(Link { reader, writer, buffer, list }))
     }
 
     async fn attempt(
@@ -154,23 +178,15 @@ impl Answer<'_> {
     ) -> Result<(), Fault> {
         link.buffer.clear();
         link.list.extend(ask.request.parts.iter().cloned());
-        let Link { reader, writer, buffer, list } = link;
-        // The read is begun together with the write: one turn of the event loop less.
-        let writing = writer.write(mem::take(list));
-        let reading = reader.read(mem::take(buffer));
-        let ((_, emptied), mut read) = both(writing, reading).await;
-        link.list = emptied;
-        link.list.clear();
+        let mut result = link.exchange().await;
         loop {
-            let (result, received) = read;
-            link.buffer = received;
             if !self.take(result, &mut link.buffer, net.now(), ask, tally)? {
                 return Ok(());
             }
             if link.buffer.capacity() - link.buffer.len() < READ_BYTES_MIN {
                 link.buffer.reserve(READ_BYTES);
             }
-            read = link.reader.read(mem::take(&mut link.buffer)).await;
+            result = link.read().await;
         }
     }
 
@@ -249,8 +265,10 @@ impl Answer<'_> {
 }
 
 /// Runs both to their end.
-async fn both<A, B>(left: impl Future<Output = A>, right: impl Future<Output = B>) -> (A, B) {
-    let (mut left, mut right) = (pin!(left), pin!(right));
+async fn both<A, B>(
+    mut left: Pin<&mut impl Future<Output = A>>,
+    mut right: Pin<&mut impl Future<Output = B>>,
+) -> (A, B) {
     let (mut first, mut second) = (None, None);
     poll_fn(|cx| {
         if first.is_none()

@@ -1,6 +1,8 @@
 //! Reads HTTP/1.1 answers, in whatever pieces they arrive. An own reader, strict where it matters for a measurement:
 //! what the gateway's code gets wrong must not be read back by the same code. Pure.
 
+use std::mem::MaybeUninit;
+
 /// What a head said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -111,9 +113,14 @@ impl ResponseReader {
 
     /// The length of a complete head at the front of `bytes`, or 0.
     fn take_head(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        let mut table = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut response = httparse::Response::new(&mut table);
-        let length = match response.parse(bytes) {
+        let mut table = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut response,
+            bytes,
+            &mut table,
+        );
+        let length = match parsed {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Ok(0),
             _ => return Err(Malformed),

@@ -327,3 +327,5 @@ pub const EPOCHS_TOLD_MAX: usize = 32;
 pub const CREDENTIAL_BYTES_SHOWN_MIN: usize = 16;
 
 const _: () = assert!(ADMIN_CONNECTIONS_MAX < DESCRIPTORS_KEPT / 2);
+/// How long a client may take at least for what was read of an answer at once, however short `timeouts.idle` is.
+pub const CLIENT_TAKES_WITHIN: Duration = Duration::from_secs(60);

@@ -85,7 +85,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
                 Ok(())
             }
             Ok((Err(error), _)) => Err(gone(format!("the client's connection broke: {error}"))),
-            Err(_) => Err(gone("the client took no bytes until the deadline")),
+            Err(_) => Err(gone("the client did not take its answer in time")),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
 };
 
 /// A request's body.
+#[expect(clippy::large_enum_variant, reason = "JSON is the usual one, and one exists an exchange")]
 pub enum Question {
     /// None, or one that is no JSON and small enough to be held.
     Opaque(Bytes),
@@ -103,14 +104,6 @@ impl Question {
                 )
                 .at("model")),
             },
-        }
-    }
-
-    /// Bytes of the body, as far as they were read.
-    pub fn len(&self) -> usize {
-        match self {
-            Question::Opaque(body) | Question::Json { body, .. } => body.len(),
-            Question::Upload => 0,
         }
     }
 }

@@ -177,7 +177,9 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         if list.is_empty() {
             return Ok(());
         }
-        let deadline = self.idle_by();
+        // The upstream's pauses are no measure of how slow a client may be.
+        let within = self.passage.idle.max(limits::CLIENT_TAKES_WITHIN);
+        let deadline = self.client.now().after(within).min(self.passage.total_by);
         self.client.send(list, deadline).await
     }
 

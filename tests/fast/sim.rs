@@ -13,6 +13,7 @@ mod drain;
 mod fallback;
 mod gone;
 mod http;
+mod random;
 mod retries;
 mod reuse;
 mod slow;

@@ -77,14 +77,32 @@ fn what_the_provider_counts_is_not_estimated() {
 }
 
 #[test]
-fn what_generates_nothing_or_is_not_complete_is_not_estimated() {
+fn what_generates_nothing_or_not_yet_is_not_estimated() {
     let embeddings = r#"{"model":"m","input":"text"}"#;
     let answer = json_answer(r#"{"object":"list","data":[]}"#);
     assert_eq!(record("", "/v1/embeddings", embeddings, answer)["usage"], Value::Null);
     let background = r#"{"model":"m","input":"text","background":true}"#;
     let answer = json_answer(r#"{"id":"resp_1","status":"queued","usage":null}"#);
     assert_eq!(record("", "/v1/responses", background, answer)["usage"], Value::Null);
-    let cut = [STREAM_HEAD, &chunk(&delta("begun")), b"0\r\n\r\n"].concat();
-    let record = record("", "/v1/chat/completions", &chat_stream("m"), cut);
+}
+
+#[test]
+fn a_truncated_stream_is_not_estimated() {
+    let (go_on, went_on) = std::sync::mpsc::channel();
+    let went_on = std::sync::Mutex::new(went_on);
+    let up = Upstream::start(move |peer| {
+        peer.request();
+        peer.send(&[STREAM_HEAD, &chunk(&delta("begun"))].concat());
+        // Once the client has seen the beginning, the end comes without a finish.
+        went_on.lock().expect("a lock").recv().expect("a word");
+        peer.send(b"0\r\n\r\n");
+    });
+    let gateway = Gateway::new(Driver::Epoll).config(simple(up.port)).start();
+    let mut conn = gateway.connect();
+    conn.send(&post("/v1/chat/completions", "", &chat_stream("m")));
+    assert_eq!(conn.head().expect("a head").0, 200);
+    go_on.send(()).expect("the upstream waits");
+    while conn.piece().is_some() {}
+    let record = gateway.record();
     assert_eq!((&record["truncated"], &record["usage"]), (&Value::Bool(true), &Value::Null));
 }

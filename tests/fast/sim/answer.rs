@@ -21,6 +21,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Whether it is whole, by its own framing.
     pub complete: bool,
+    /// What it took on the wire.
+    pub bytes: usize,
     /// From the wait for it to its end.
     pub took: Duration,
 }

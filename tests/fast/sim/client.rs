@@ -1,6 +1,6 @@
 //! A client as strict as they come: it takes an answer for complete only if HTTP says so.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
@@ -26,12 +26,15 @@ pub struct Conn {
     pub buffer: Vec<u8>,
     /// How it ended, once it has.
     pub ended: Option<Ended>,
+    /// The most that it reads at once, and its pause after that.
+    pub pace: (usize, Duration),
 }
 
 impl Conn {
     pub async fn open(net: &SimNet) -> Conn {
         let (reader, writer) = net.connect(address()).await.expect("the gateway listens");
-        Conn { net: net.clone(), reader, writer, buffer: Vec::new(), ended: None }
+        let pace = (4096, Duration::ZERO);
+        Conn { net: net.clone(), reader, writer, buffer: Vec::new(), ended: None, pace }
     }
 
     /// Sends all of it; a gateway that closes meanwhile is no mistake of the client's.
@@ -68,13 +71,17 @@ impl Conn {
                 && (answer.complete || self.ended.is_some())
             {
                 self.buffer.drain(..taken);
-                return Answer { took: self.net.now().since(begun), ..answer };
+                return Answer { took: self.net.now().since(begun), bytes: taken, ..answer };
             }
             if self.ended.is_some() {
                 let took = self.net.now().since(begun);
                 return Answer { took, ..Answer::default() };
             }
-            self.fill(4096).await;
+            let (most, pause) = self.pace;
+            self.fill(most).await;
+            if pause > Duration::ZERO {
+                self.net.sleep_until(self.net.now().after(pause)).await;
+            }
         }
     }
 }

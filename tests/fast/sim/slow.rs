@@ -128,3 +128,16 @@ fn an_upstream_that_reads_slowly_gets_everything() {
     assert_eq!(answer.served_by(), "a");
     assert_eq!(gate.target("a").bodies(), [client::chat_body(&words, false).to_string()]);
 }
+
+#[test]
+fn a_client_may_be_slower_than_an_upstream_may_pause() {
+    let narrow = Link { capacity: 500, ..Link::default() };
+    let file = "timeouts: {idle: 2s}";
+    let gate = Setup::new(1).links(narrow, Link::default()).file(file).open();
+    gate.target("a").does([Act::Hear, Act::say(plain(&"x ".repeat(10_000)))]);
+    let mut conn = gate.begin(&client::chat("hi", false), millis(0));
+    conn.pace = (500, millis(300));
+    let answer = gate.run(async move { conn.answer().await });
+    assert!(answer.is_whole() && answer.took > secs(10), "{:?}", answer.took);
+    assert!(!gate.record().client_gone);
+}

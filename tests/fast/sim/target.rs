@@ -23,8 +23,10 @@ use crate::world::{Link, SimNet, SimReader, SimWriter, World};
 
 /// One upstream.
 pub struct Target {
-    name: String,
-    net: SimNet,
+    pub name: String,
+    pub net: SimNet,
+    /// What it says where its script says nothing else.
+    text: RefCell<String>,
     address: SocketAddr,
     link: Link,
     /// What the next connections meet, in order; then `usual`.
@@ -41,7 +43,7 @@ pub struct Target {
 #[derive(Clone)]
 enum Conduct {
     /// The sandbox with this script.
-    Scripted(Script),
+    Scripted(String),
     /// These acts, then the connection is closed.
     Raw(Vec<Act>),
 }
@@ -55,7 +57,7 @@ pub enum Act {
     Say(Bytes),
     /// Sends these bytes over and over until it cannot.
     Repeat(Bytes),
-    /// Waits this long.
+    /// Waits this long, or until the other side has gone, about.
     Wait(Duration),
     /// Waits until the other side goes.
     Stall,
@@ -77,7 +79,8 @@ impl Target {
             address,
             link,
             next: RefCell::default(),
-            usual: RefCell::new(Conduct::Scripted(speaking(name, ""))),
+            text: RefCell::new(format!("{name} says five words")),
+            usual: RefCell::new(Conduct::Scripted(String::new())),
             sandboxes: RefCell::default(),
             opened: Cell::new(0),
             closed: Cell::new(0),
@@ -102,6 +105,7 @@ impl Target {
         let next = self.next.borrow_mut().pop_front();
         match next.unwrap_or_else(|| self.usual.borrow().clone()) {
             Conduct::Scripted(script) => {
+                let script = self.speaking(&script);
                 let sandbox = Rc::new(Sandbox::new().recording().scripted(script));
                 self.sandboxes.borrow_mut().push(Rc::clone(&sandbox));
                 serve_connection(self.net.clone(), reader, writer, sandbox).await;
@@ -134,7 +138,11 @@ impl Target {
                     }
                 }
                 Act::Wait(wait) => {
-                    self.net.sleep_until(self.net.now().after(wait)).await;
+                    let end = self.net.now().after(wait);
+                    while self.net.now() < end && !writer.is_abandoned() {
+                        let next = self.net.now().after(Duration::from_millis(500));
+                        self.net.sleep_until(next.min(end)).await;
+                    }
                 }
                 Act::Stall => while !receive(&mut reader).await.is_empty() {},
                 Act::Reset => writer.reset(),
@@ -154,13 +162,29 @@ impl Target {
 
     /// Every connection from now on meets the sandbox with this script. Its text begins with the target's name.
     pub fn is(&self, script: &str) {
-        *self.usual.borrow_mut() = Conduct::Scripted(speaking(&self.name, script));
+        *self.usual.borrow_mut() = Conduct::Scripted(script.to_owned());
     }
 
     /// The next request alone meets it: its connection does not serve another.
     pub fn first_is(&self, script: &str) {
-        let script = speaking(&self.name, &format!("{script}&keep_alive=off"));
-        self.next.borrow_mut().push_back(Conduct::Scripted(script));
+        self.then_is(&format!("{script}&keep_alive=off"));
+    }
+
+    /// The connection after those spoken of meets the sandbox with this script.
+    pub fn then_is(&self, script: &str) {
+        self.next.borrow_mut().push_back(Conduct::Scripted(script.to_owned()));
+    }
+
+    /// What it says from now on where its script says nothing else.
+    pub fn is_text(&self, text: &str) {
+        *self.text.borrow_mut() = text.to_owned();
+    }
+
+    fn speaking(&self, script: &str) -> Script {
+        let text = Some(self.text.borrow().clone()).filter(|_| !script.contains("chunk_bytes="));
+        let mut told = Script { text, ..Script::default() };
+        told.apply(script.trim_matches('&')).unwrap_or_else(|error| panic!("{error}"));
+        told
     }
 
     /// Every connection from now on meets these acts.
@@ -213,16 +237,6 @@ impl Target {
     pub fn sent_bytes(&self) -> u64 {
         self.raw_sent.get()
     }
-}
-
-/// A script whose text begins with the target's name.
-fn speaking(name: &str, script: &str) -> Script {
-    let mut told = Script { text: Some(format!("{name} says five words")), ..Script::default() };
-    if script.contains("chunk_bytes=") {
-        told.text = None;
-    }
-    told.apply(script.trim_matches('&')).unwrap_or_else(|error| panic!("{error}"));
-    told
 }
 
 async fn receive(reader: &mut SimReader) -> BytesMut {

@@ -124,6 +124,11 @@ impl Reader for SimReader {
 }
 
 impl SimWriter {
+    /// Whether the other side has gone, known before any news of it could be.
+    pub fn is_abandoned(&self) -> bool {
+        self.0.outgoing.borrow().abandoned.is_some()
+    }
+
     /// Resets the connection: the other side sees that after the bytes that are under way.
     pub fn reset(&mut self) {
         self.0.outgoing.borrow_mut().finish(self.0.state.now.get(), true);
