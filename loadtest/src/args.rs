@@ -50,6 +50,10 @@ pub struct LoadArgs {
     /// The seed of random arrivals.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Make all requests of a tick due at its beginning, in bunches: saves the load tester a timer for each, and is
+    /// harder on the target.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub tick: Option<Duration>,
     /// Connections, opened before the load begins and used in turn. A request that finds none free waits, and its
     /// waiting counts. Default: 64, with --stream 512.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50_000))]

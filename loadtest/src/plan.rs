@@ -30,6 +30,8 @@ pub struct Plan {
     pub duration: Duration,
     /// The turn of a side.
     pub slice: Duration,
+    /// All requests of a tick are due at its beginning.
+    pub tick: Duration,
     /// How long a request may take.
     pub timeout: Duration,
     /// Threads.
@@ -83,6 +85,7 @@ pub fn make(args: &LoadArgs) -> Result<Plan, String> {
         rate: load.rate,
         duration: load.duration,
         slice: args.slice,
+        tick: args.tick.unwrap_or_default(),
         timeout: args.timeout,
         threads: args.threads as usize,
         stream: load.stream,

@@ -27,6 +27,8 @@ pub struct Report {
     pub rate: f64,
     /// How long they were, on each side.
     pub duration_s: f64,
+    /// Requests of one tick were due together; 0: each at its own time.
+    pub tick_ms: f64,
     /// From the first request's due time to the last answer, all sides.
     pub elapsed_s: f64,
     /// Connections of a side.
@@ -175,6 +177,7 @@ impl Report {
             },
             rate: plan.rate,
             duration_s: plan.duration.as_secs_f64(),
+            tick_ms: plan.tick.as_secs_f64() * 1e3,
             elapsed_s: measured.elapsed.as_secs_f64(),
             connections,
             threads: plan.threads,

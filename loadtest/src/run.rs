@@ -46,7 +46,8 @@ pub fn run(plan: &Plan) -> io::Result<Measured> {
     let sides = plan.sides.len();
     let job = Job {
         sides: plan.sides.clone(),
-        schedule: Schedule::new(&plan.arrivals, nanos(plan.duration), sides, nanos(plan.slice)),
+        schedule: Schedule::new(&plan.arrivals, nanos(plan.duration), sides, nanos(plan.slice))
+            .bunched(nanos(plan.tick)),
         threads: plan.threads,
         timeout: plan.timeout,
         driver: plan.driver,

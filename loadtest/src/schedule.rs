@@ -44,6 +44,7 @@ pub struct Arrival {
 pub struct Schedule {
     sides: Vec<Peekable<Offsets>>,
     slice: u64,
+    tick: u64,
     round: u64,
     side: usize,
 }
@@ -54,7 +55,14 @@ impl Schedule {
     pub fn new(arrivals: &Arrivals, duration: u64, sides: usize, slice: u64) -> Schedule {
         let slice = if sides > 1 { slice.max(1) } else { u64::MAX };
         let offsets = Offsets::new(arrivals.clone(), duration);
-        Schedule { sides: vec![offsets.peekable(); sides], slice, round: 0, side: 0 }
+        let sides = vec![offsets.peekable(); sides];
+        Schedule { sides, slice, tick: 1, round: 0, side: 0 }
+    }
+
+    /// The same arrivals in bunches: all that fall into one tick are due at its beginning.
+    #[must_use]
+    pub fn bunched(self, tick: u64) -> Schedule {
+        Schedule { tick: tick.max(1), ..self }
     }
 
     /// The arrivals that thread `number` of `threads` looks after.
@@ -66,7 +74,7 @@ impl Schedule {
         let turn = self.round * self.sides.len() as u64 + self.side as u64;
         let begun = self.round.saturating_mul(self.slice);
         let at = turn.saturating_mul(self.slice).saturating_add(at - begun);
-        Arrival { at, side: self.side, request }
+        Arrival { at: at - at % self.tick, side: self.side, request }
     }
 }
 
@@ -187,6 +195,17 @@ mod tests {
         let all: Vec<_> =
             Schedule::new(&listed, 100, 2, 10).map(|each| (each.at, each.side)).collect();
         assert_eq!(all, [(0, 0), (10, 1), (185, 0), (195, 1)]);
+    }
+
+    #[test]
+    fn bunches_keep_the_number_and_the_order() {
+        let arrivals = Arrivals::Random { rate: 5000.0, seed: 3 };
+        let exact = Schedule::new(&arrivals, SECOND, 1, 1);
+        let tick = 1_000_000;
+        let bunched: Vec<_> = exact.clone().bunched(tick).map(|each| each.at).collect();
+        assert!(bunched.is_sorted() && bunched.iter().all(|at| at.is_multiple_of(tick)));
+        let floors: Vec<_> = exact.map(|each| each.at / tick * tick).collect();
+        assert_eq!(bunched, floors);
     }
 
     #[test]
