@@ -115,7 +115,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     notes: &mut Notes<'e>,
 ) -> Result<After, Fault> {
     let config = &epoch.config;
-    local::check_admission(client, incoming, config)?;
+    local::check_admission(incoming, config)?;
     let options = request_headers::parse(incoming.head.headers(&incoming.bytes))?;
     note_trace(options.trace_id, entry, notes);
     let lookup = incoming.lookup();

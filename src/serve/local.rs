@@ -64,14 +64,21 @@ async fn health<N: Net, R: Reader, W: Writer>(
     rescue::local(client, incoming, status, "application/json", text, &notes, &[]).await
 }
 
-/// Whether this request may be looked at at all. While Trunkline is open, a page in a browser of the same machine
-/// must not reach it under a name of its own (DNS rebinding).
-pub fn check_admission<N: Net, R: Reader, W: Writer>(
-    client: &Client<N, R, W>,
-    incoming: &Incoming,
-    config: &Config,
-) -> Result<(), Fault> {
-    let _ = client;
+/// Whether this request may be looked at at all.
+pub fn check_admission(incoming: &Incoming, config: &Config) -> Result<(), Fault> {
+    // Other protocols that a client offers, such as h2c, may be ignored (RFC 9110 section 7.8).
+    let upgrade = incoming.header("upgrade").filter(|_| incoming.head.upgrade);
+    if upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+        let message = "WebSocket connections (/v1/realtime) are not in this version of Trunkline";
+        let fault = Fault::new(Stage::Head, Source::Client, Kind::NotImplemented, message);
+        return Err(fault.at("upgrade"));
+    }
+    check_host(incoming, config)
+}
+
+/// While Trunkline is open, a page in a browser of the same machine must not reach it under a name of its own (DNS
+/// rebinding).
+fn check_host(incoming: &Incoming, config: &Config) -> Result<(), Fault> {
     if !config.open_on_loopback() {
         return Ok(());
     }
