@@ -297,6 +297,11 @@ pub const INLINE_REGEXES_MAX: usize = 16;
 /// How much of a text the regular expressions of conditions read, in bytes: a body field may have millions, and the
 /// request that brings them may bring the expressions too.
 pub const CONDITION_TEXT_BYTES_MAX: usize = 64 << 10;
+/// How much of a request's or answer's body the exchange keeps for the log, in bytes; of a longer one the beginning.
+pub const BODY_BYTES_LOGGED_MAX: usize = 1 << 20;
+
+const _: () = assert!(BODY_BYTES_LOGGED_MAX <= LOG_BODY_BYTES_MAX);
+
 // -- the admin interface --
 /// Connections to the admin interface at once: a person, a scraper and a few scripts. More wait in the kernel.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;

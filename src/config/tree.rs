@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_value_knows_its_place() {
-        let tree = read_yaml("a: 1\nb:\n  - {c: 1.5, d: off}\n").ok().expect("it is YAML");
+        let tree = read_yaml("a: 1\nb:\n  - {c: 1.5, d: off}\n").expect("it is YAML");
         let Value::Map(entries) = &tree.value else { panic!("a map") };
         let Value::List(items) = &entries[1].tree.value else { panic!("a list") };
         let Value::Map(inner) = &items[0].value else { panic!("a map") };

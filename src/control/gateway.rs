@@ -91,6 +91,7 @@ fn start(plan: Plan) -> Result<Running, String> {
     // A file at its size limit is an error of that write, as a full disk is, and not the end of the process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let clock = Clock::start();
+    let looked = reload::first_look(&plan.origin);
     let config = load::configuration(&plan.origin, &plan.overrides)?;
     let cores = cores_of(&config.workers)?;
     let driver = choose_driver(plan.driver)?;
@@ -117,6 +118,9 @@ fn start(plan: Plan) -> Result<Running, String> {
     let own: Vec<SocketAddr> =
         [listen].into_iter().chain(admin.as_ref().map(admin::Bound::address)).collect();
     let counters: Vec<Arc<Counters>> = cores.iter().map(|_| Arc::default()).collect();
+    // Before anybody is served: whoever has had an answer may send a signal.
+    let (events, heard) = mpsc::channel();
+    listen_for_events(&events).map_err(|_| "trunkline: signals cannot be heard here")?;
     let mut workers = Vec::new();
     let parts = cores.into_iter().zip(listeners).zip(boxes).zip(senders).enumerate();
     for (number, (((core, listener), (mailbox, ear)), sender)) in parts {
@@ -126,9 +130,7 @@ fn start(plan: Plan) -> Result<Running, String> {
         let core = (hub, sender, Arc::clone(&counters[number]), own.clone());
         workers.push(spawn_worker(start, core, connections_max)?);
     }
-    let reloader = Reloader::new(plan.origin, plan.overrides, Arc::clone(&hub), clock);
-    let (events, heard) = mpsc::channel();
-    listen_for_events(&events).map_err(|_| "trunkline: signals cannot be heard here")?;
+    let reloader = Reloader::new(plan.origin, plan.overrides, Arc::clone(&hub), clock, looked);
     let process = admin::Process {
         hub: Arc::clone(&hub),
         reloads: reloader.reloads(),

@@ -35,7 +35,7 @@ pub struct Reloader {
 
 /// What tells one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub struct Stamp {
     modified: Option<SystemTime>,
     bytes: u64,
     inode: u64,
@@ -172,13 +172,22 @@ impl Fixed {
 }
 
 impl Reloader {
-    /// For the epoch that the hub holds.
-    pub fn new(origin: Origin, overrides: Overrides, hub: Arc<Hub>, clock: Clock) -> Reloader {
+    /// For the epoch that the hub holds. `looked`: what [`first_look`] saw before its file was read.
+    pub fn new(
+        origin: Origin,
+        overrides: Overrides,
+        hub: Arc<Hub>,
+        clock: Clock,
+        looked: Option<Stamp>,
+    ) -> Reloader {
         let epoch = hub.epoch();
         let reloads = Arc::new(Reloads::default());
         reloads.applied(&epoch, clock.unix_now());
         let listening = Fixed::of(&epoch.config);
-        let seen = stamps(&origin, &epoch.config);
+        let mut seen = stamps(&origin, &epoch.config);
+        if let (Origin::File(_), Some((_, stamp))) = (&origin, seen.first_mut()) {
+            *stamp = looked;
+        }
         Reloader { origin, overrides, hub, reloads, clock, seen, listening }
     }
 
@@ -263,6 +272,16 @@ pub fn next_number(last: u64, clock: Clock) -> u64 {
     (clock.unix_now().nanos / 1_000_000).max(last + 1)
 }
 
+/// Looks at the configuration file before it is read at the start: what changes from then on is a reload.
+#[must_use]
+pub fn first_look(origin: &Origin) -> Option<Stamp> {
+    match origin {
+        Origin::File(path) => stamp(path),
+        Origin::Text(_) | Origin::Defaults => None,
+    }
+}
+
+/// The watched files, the configuration file first if there is one.
 fn stamps(origin: &Origin, config: &Config) -> Vec<(PathBuf, Option<Stamp>)> {
     let mut files = Vec::new();
     if let Origin::File(path) = origin {

@@ -1,11 +1,13 @@
 //! The machine: the only place that names the runtime, clocks, threads and files.
 
+pub mod alarm;
 pub mod buffer;
 pub mod clock;
 pub mod dns;
 pub mod hub;
 pub mod inbound;
 pub mod log;
+pub mod machine;
 pub mod net;
 pub mod pages;
 pub mod pool;

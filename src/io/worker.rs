@@ -92,6 +92,33 @@ pub fn run<S: Serve>(start: Start, make: impl FnOnce(Uring) -> S) -> io::Result<
     }
 }
 
+/// Runs one piece of work on this thread's own event loop, without a listener: for programs that only call out. They
+/// connect to addresses; names are not resolved here.
+pub fn run_alone<W: Future>(
+    driver: Driver,
+    clock: Clock,
+    work: impl FnOnce(Uring) -> W,
+) -> io::Result<W::Output> {
+    // Nobody listens to the questions, so that a name would be refused at once.
+    let (questions, _) = std::sync::mpsc::channel();
+    let (mailbox, _ear) = Mailbox::new()?;
+    let main = async {
+        work(Uring::new(driver, clock, Dice::from_system(), Resolver::new(questions, mailbox)))
+            .await
+    };
+    Ok(match driver {
+        Driver::Uring => RuntimeBuilder::<IoUringDriver>::new()
+            .with_entries(limits::RING_ENTRIES)
+            .uring_builder(ring_builder())
+            .enable_timer()
+            .build()?
+            .block_on(main),
+        Driver::Epoll => {
+            RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?.block_on(main)
+        }
+    })
+}
+
 /// DEFER_TASKRUN (Linux 6.1) lets completions wait for our own turn instead of interrupting it: 6 % less CPU a
 /// request. An older kernel gets a plain ring.
 fn ring_builder() -> io_uring::Builder {

@@ -4,7 +4,7 @@ use std::{future::poll_fn, io, net::SocketAddr, rc::Rc, task::Poll};
 
 use bytes::Bytes;
 
-use super::Core;
+use super::{Core, bodies::Bodies};
 use crate::{
     base::{
         fault::{Fault, Kind, Source, Stage},
@@ -37,6 +37,8 @@ pub struct Client<N: Net, R: Reader, W: Writer> {
     pub body_pending: bool,
     /// Bytes of the current request's body that were taken.
     pub body_taken: u64,
+    /// What is kept of the bodies for the log; `None`: they are not logged.
+    pub bodies: Option<Box<Bodies>>,
     writer: W,
     /// A written list, for its allocations.
     spare: Option<WriteList>,
@@ -56,6 +58,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
             answered: None,
             body_pending: false,
             body_taken: 0,
+            bodies: None,
             writer,
             spare: None,
         }
@@ -91,6 +94,21 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
         let mut list = self.list();
         list.push(part);
         self.send(list, deadline).await
+    }
+
+    /// Keeps a piece of the request's body for the log, if that is asked for.
+    pub fn note_request(&mut self, piece: &Bytes) {
+        if let Some(bodies) = &mut self.bodies {
+            bodies.request.add(piece);
+        }
+    }
+
+    /// Keeps the answer's body for the log, if that is asked for.
+    pub fn note_answer(&mut self, content_type: &str, body: &Bytes) {
+        if let Some(bodies) = &mut self.bodies {
+            bodies.answer.of_type(content_type.as_bytes());
+            bodies.answer.add(body);
+        }
     }
 
     /// Runs `work` until `deadline`, or until the client goes away.

@@ -115,7 +115,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     notes: &mut Notes<'e>,
 ) -> Result<After, Fault> {
     let config = &epoch.config;
-    local::check_admission(client, incoming, config)?;
+    local::check_admission(incoming, config)?;
     let options = request_headers::parse(incoming.head.headers(&incoming.bytes))?;
     note_trace(options.trace_id, entry, notes);
     let lookup = incoming.lookup();
@@ -125,6 +125,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     client.core.counters.metadata_ignored.add(u64::from(options.metadata_ignored));
     entry.metadata =
         merge_metadata(options.metadata.clone(), api_key.map_or(&[], |key| &key.metadata));
+    client.bodies = local::keep_bodies(client, incoming, config, &options);
     caller.check_forwarding(options.forward_headers.as_deref().unwrap_or_default())?;
     let total_by = incoming.accepted.after(config.timeouts.total);
     let question = Question::read(client, incoming, call, config, total_by).await?;
@@ -218,13 +219,16 @@ async fn finish<N: Net, R: Reader, W: Writer>(
     if epoch.config.log.as_ref().is_some_and(|log| log.on_full == crate::config::OnFull::Wait) {
         local::await_log_room(client).await;
     }
+    let bodies = client.bodies.take();
     let mut log = client.core.log.borrow_mut();
     let Some(log) = log.as_mut() else { return };
     let (core, process) = (log.core(), log.process());
     let submitted = log.submit(|sequence, out| {
         entry.lend(core, process, sequence, |record| record::encode(record, out));
     });
-    if submitted == Submitted::Dropped {
-        client.core.counters.records_dropped.add(1);
+    match (submitted, bodies) {
+        (Submitted::Dropped, _) => client.core.counters.records_dropped.add(1),
+        (Submitted::Queued, Some(bodies)) => bodies.submit(&entry, log),
+        (Submitted::Queued, None) => {}
     }
 }

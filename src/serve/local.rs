@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::{
+    bodies::Bodies,
     client::Client,
     connection::{After, Incoming},
     rescue,
@@ -17,9 +18,12 @@ use crate::{
         limits,
     },
     config::{ApiKey, Config, policy::NodeKind},
-    io::net::{Net, Reader, Writer},
+    io::{
+        log::LogSender,
+        net::{Net, Reader, Writer},
+    },
     journal::entry::Entry,
-    policy::target::Asked,
+    policy::{request_headers::RequestOptions, target::Asked},
     provider::Endpoint,
 };
 
@@ -60,14 +64,21 @@ async fn health<N: Net, R: Reader, W: Writer>(
     rescue::local(client, incoming, status, "application/json", text, &notes, &[]).await
 }
 
-/// Whether this request may be looked at at all. While Trunkline is open, a page in a browser of the same machine
-/// must not reach it under a name of its own (DNS rebinding).
-pub fn check_admission<N: Net, R: Reader, W: Writer>(
-    client: &Client<N, R, W>,
-    incoming: &Incoming,
-    config: &Config,
-) -> Result<(), Fault> {
-    let _ = client;
+/// Whether this request may be looked at at all.
+pub fn check_admission(incoming: &Incoming, config: &Config) -> Result<(), Fault> {
+    // Other protocols that a client offers, such as h2c, may be ignored (RFC 9110 section 7.8).
+    let upgrade = incoming.header("upgrade").filter(|_| incoming.head.upgrade);
+    if upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+        let message = "WebSocket connections (/v1/realtime) are not in this version of Trunkline";
+        let fault = Fault::new(Stage::Head, Source::Client, Kind::NotImplemented, message);
+        return Err(fault.at("upgrade"));
+    }
+    check_host(incoming, config)
+}
+
+/// While Trunkline is open, a page in a browser of the same machine must not reach it under a name of its own (DNS
+/// rebinding).
+fn check_host(incoming: &Incoming, config: &Config) -> Result<(), Fault> {
     if !config.open_on_loopback() {
         return Ok(());
     }
@@ -163,6 +174,23 @@ fn collect_models<'c>(
         }
         _ => node.children().iter().for_each(|child| collect_models(config, child, known)),
     }
+}
+
+/// Where to keep the bodies of an exchange; `None` unless the log takes them, the epoch says so, and the request does
+/// not forbid it. Asked once the caller is known: what a stranger sends is not kept.
+pub fn keep_bodies<N: Net, R: Reader, W: Writer>(
+    client: &Client<N, R, W>,
+    incoming: &Incoming,
+    config: &Config,
+    options: &RequestOptions<'_>,
+) -> Option<Box<Bodies>> {
+    let wanted = config.log.as_ref().is_some_and(|log| log.bodies) && !options.bodies_private;
+    if !wanted || !client.core.log.borrow().as_ref().is_some_and(LogSender::wants_bodies) {
+        return None;
+    }
+    let mut bodies = Box::<Bodies>::default();
+    bodies.request.of_type(incoming.header("content-type").unwrap_or_default().as_bytes());
+    Some(bodies)
 }
 
 /// With `log.on_full: wait` an exchange waits here rather than lose its record.

@@ -2,11 +2,13 @@
 
 pub mod accept;
 pub mod attempts;
+pub mod bodies;
 pub mod body;
 pub mod client;
 pub mod connection;
 pub mod dial;
 pub mod digest;
+pub mod events;
 pub mod exchange;
 pub mod guard;
 pub mod local;
@@ -48,6 +50,10 @@ pub struct Core<N: Net> {
     /// Where cores meet.
     pub hub: Arc<Hub>,
     /// The epoch that this core saw last; see [`Core::epoch`].
+    #[allow(
+        clippy::redundant_allocation,
+        reason = "the Rc is this core's own count; the Arc's is shared by all cores"
+    )]
     epoch: RefCell<Rc<Arc<Epoch>>>,
     /// Deadlines.
     pub wheel: Wheel,

@@ -8,7 +8,9 @@ use super::{
     attempts::{Attempts, Tried},
     client::{Client, gone},
     connection::After,
-    digest::{Digest, Ended, Opaque, Translated, Watched},
+    digest::{Digest, Ended, Opaque},
+    events::{Translated, Watched},
+    question::Question,
     relay::{self, Collected, Passage},
     rescue,
     respond::Notes,
@@ -19,7 +21,7 @@ use crate::{
         fault::{Fault, Kind, Source, Stage},
         limits,
     },
-    chat::usage::Usage,
+    chat::{estimate, usage::Usage},
     config::Timeouts,
     dialect::{
         self,
@@ -84,7 +86,10 @@ impl Attempts<'_> {
         entry.status = status;
         entry.times.first_token = passed.first_token.map_or(0, |at| entry.at(at));
         entry.times.last_byte = passed.last_byte.map_or(0, |at| entry.at(at));
-        self.account(entry, &tried, digest.usage(), digest.model());
+        let estimate = || self.estimate(&tried, digest.output_estimate());
+        let whole = passed.fault.is_none();
+        let usage = digest.usage().or_else(|| if whole { estimate() } else { None });
+        self.account(entry, &tried, usage, digest.model());
         let at = entry.at(client.now());
         if let Some(attempt) = entry.attempt() {
             attempt.ended = at;
@@ -107,7 +112,7 @@ impl Attempts<'_> {
         }
         if is_events(tried) && !is_encoded(answer) {
             let watch = adapter.watch(self.call.endpoint, outgoing.withhold_usage);
-            return Box::new(Watched::new(watch, has_end(self.call.endpoint)));
+            return Box::new(Watched::new(watch, is_generated(self.call.endpoint)));
         }
         let json = media_of(answer).is_some_and(|media| media.contains("json"));
         let tapped = json && !is_encoded(answer) && answer.head.status < 300;
@@ -199,7 +204,8 @@ impl Attempts<'_> {
     ) -> Result<Vec<u8>, String> {
         let reply = tried.adapter.reply(body)?;
         let model = (!reply.model.is_empty()).then(|| reply.model.clone());
-        self.account(entry, tried, reply.usage, model);
+        let estimate = || self.estimate(tried, estimate::of_reply(&reply));
+        self.account(entry, tried, reply.usage.or_else(estimate), model);
         Ok(speak::write_reply(self.call.dialect, &reply, self.meta(tried)))
     }
 
@@ -211,6 +217,16 @@ impl Attempts<'_> {
             include_usage: !tried.outgoing.withhold_usage,
             strict: tried.strict,
         }
+    }
+
+    /// What a complete answer used, where the provider does not say.
+    fn estimate<N: Net>(&self, tried: &Tried<N>, output: u64) -> Option<Usage> {
+        let Question::Json { body, .. } = self.question else { return None };
+        // A response that is made in the background has not been made yet.
+        let made = self.question.field("background") != Some(b"true");
+        let counted = self.call.typed && is_generated(self.call.endpoint);
+        let whole = tried.answer.head.status == 200;
+        (made && counted && whole).then(|| estimate::usage(body, output))
     }
 
     /// Notes tokens and money.
@@ -255,8 +271,8 @@ fn ended(kind: Kind, why: &str) -> Ended {
     Ended { fault, status: None, told: false }
 }
 
-/// Endpoints whose streams say themselves when they are complete.
-fn has_end(endpoint: Endpoint) -> bool {
+/// Endpoints whose answers a model writes token by token: their streams say themselves when they are complete.
+fn is_generated(endpoint: Endpoint) -> bool {
     use Endpoint::{ChatCompletions, Completions, Messages, Responses};
     matches!(endpoint, ChatCompletions | Completions | Messages | Responses)
 }

@@ -19,6 +19,7 @@ use crate::{
 };
 
 /// A request's body.
+#[expect(clippy::large_enum_variant, reason = "JSON is the usual one, and one exists an exchange")]
 pub enum Question {
     /// None, or one that is no JSON and small enough to be held.
     Opaque(Bytes),
@@ -50,6 +51,7 @@ impl Question {
         }
         let body = body::read(client, incoming, config.limits.body_bytes, total_by).await?;
         client.body_pending = false;
+        client.note_request(&body);
         if !is_json || (body.is_empty() && incoming.head.method != Method::Post) {
             return Ok(Question::Opaque(body));
         }
@@ -102,14 +104,6 @@ impl Question {
                 )
                 .at("model")),
             },
-        }
-    }
-
-    /// Bytes of the body, as far as they were read.
-    pub fn len(&self) -> usize {
-        match self {
-            Question::Opaque(body) | Question::Json { body, .. } => body.len(),
-            Question::Upload => 0,
         }
     }
 }

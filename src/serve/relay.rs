@@ -163,6 +163,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         if self.ending.is_none() {
             list.push(self.commit(complete));
         }
+        self.keep_for_log();
         match self.ending {
             Some(Ending::NoBody(_)) => self.pieces.clear(),
             Some(Ending::Chunked) => {
@@ -180,6 +181,15 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         let within = self.passage.idle.max(limits::CLIENT_TAKES_WITHIN);
         let deadline = self.client.now().after(within).min(self.passage.total_by);
         self.client.send(list, deadline).await
+    }
+
+    /// Keeps what the client is sent, if bodies are logged.
+    fn keep_for_log(&mut self) {
+        if let (Some(bodies), Some(ending)) = (&mut self.client.bodies, self.ending)
+            && !matches!(ending, Ending::NoBody(_))
+        {
+            self.pieces.iter().for_each(|piece| bodies.answer.add(piece));
+        }
     }
 
     /// Whether the commit point is reached: content, or as much held as may be.
@@ -213,6 +223,11 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         };
         self.ending = Some(ending);
         self.client.answered = Some(self.answer.head.status);
+        if let Some(bodies) = &mut self.client.bodies {
+            let own = self.passage.content_type.map(str::as_bytes);
+            let theirs = || self.answer.head.find(&self.answer.bytes, "content-type");
+            bodies.answer.of_type(own.or_else(theirs).unwrap_or_default());
+        }
         let timing = &mut self.passage.notes.timing;
         timing.first_token = self.first_token.filter(|_| self.passage.events);
         self.passage.notes.last = self.client.core.draining.get();

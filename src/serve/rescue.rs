@@ -137,6 +137,7 @@ pub async fn local<N: Net, R: Reader, W: Writer>(
     let mut list = client.list();
     list.push(respond::local(incoming, status, content_type, ending, notes, extra));
     if !matches!(ending, Ending::NoBody(_)) {
+        client.note_answer(content_type, &text);
         list.push(text);
     }
     client.answered = Some(status);
@@ -160,6 +161,7 @@ pub async fn rewritten<N: Net, R: Reader, W: Writer>(
     let mut list = client.list();
     list.push(respond::passed_on(incoming, head, bytes, json, ending, notes));
     if !matches!(ending, Ending::NoBody(_)) {
+        client.note_answer("application/json", &text);
         list.push(text);
     }
     client.answered = Some(head.status);

@@ -12,7 +12,7 @@ use crate::{
         hosts::{self, HostRefused},
         policy::Policy,
     },
-    io::net::Net,
+    io::{machine, net::Net},
     policy::{request_headers::RequestOptions, target::Lookups},
     provider::{self, Adapter},
 };
@@ -62,9 +62,12 @@ impl<'c> TargetRules<'c> {
         let trusted =
             hosts::is_trusted(&origin.host, &config.custom_hosts, config.open_on_loopback());
         hosts::check_address(address, &config.custom_hosts, trusted).map_err(refused_address)?;
-        // Trunkline's own address beyond loopback is one that it listens on by name, or everywhere.
         let to = SocketAddr::new(address, origin.port);
-        hosts::check_own_port(to, self.listeners, &[]).map_err(refused_address)
+        // A listener on all addresses of the machine is reached by each of them: asked only where the port is its own.
+        let own_port = self.listeners.iter().any(|listener| listener.port() == to.port());
+        let local = [address];
+        let local = if own_port && machine::has_address(address) { &local[..] } else { &[] };
+        hosts::check_own_port(to, self.listeners, local).map_err(refused_address)
     }
 }
 

@@ -72,6 +72,7 @@ async fn pass_body<N: Net, R: Reader, W: Writer>(
                 if client.body_taken > bytes_max {
                     return Err(too_large(bytes_max).into());
                 }
+                client.note_request(&piece);
                 let list = framed(piece, chunked, &mut scratch);
                 write(client, attempt, upstream, list).await?;
             }

@@ -223,6 +223,9 @@ impl Heads {
             let parsed = parse_response(buffer, &mut self.progress, method);
             let Some(head) = parsed.map_err(|error| error.message())? else { return Ok(None) };
             let bytes = buffer.split_to(head.len).freeze();
+            if head.status == 101 {
+                return Err("it switched protocols, which nobody had asked for");
+            }
             if !head.is_interim() {
                 return Ok(Some((head, bytes)));
             }

@@ -8,6 +8,7 @@ Called by `run`, which installs what is needed first.
 import json
 import os
 import pathlib
+import shlex
 import signal
 import socket
 import subprocess
@@ -83,6 +84,7 @@ def start_gateway(processes, world, folder, name, options):
     home.mkdir()
     listen = world["url"][name].removeprefix("http://")
     common = ["serve", "--listen", listen, "--admin", "off", "--log", str(home / "log")]
+    common += shlex.split(os.environ.get("TRUNKLINE_FLAGS", ""))
     label = "gateway-" + name
     processes.start(label, [os.environ["TRUNKLINE_BIN"], *common, *options], cwd=home)
     processes.await_ok(label, world["url"][name] + "/readyz")

@@ -1,6 +1,7 @@
 //! The configuration: what a file earns in mistakes, what a config object compiles to, and which hosts a request
 //! may name.
 
+mod conditions;
 mod file;
 mod hosts;
 mod inline;

@@ -10,6 +10,17 @@ use trunkline::wire::{
     render::{HeadWriter, RenderError},
 };
 
+/// More of it, for a soak: `FUZZ_SEED=1 FUZZ_ITERATIONS=1000000 cargo test --release --test fast more_conversations --
+/// --ignored`.
+#[test]
+#[ignore = "takes as long as it is told to"]
+fn more_conversations_are_read_the_same_however_they_are_cut() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+    };
+    run(number("FUZZ_SEED", 1), number("FUZZ_ITERATIONS", 1_000_000));
+}
+
 /// Mutates `iterations` conversations made from `seed` and checks each: no panic, the same outcome however the bytes
 /// are cut, and no head that means something else once it is written again.
 pub fn run(seed: u64, iterations: u64) {

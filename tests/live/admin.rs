@@ -23,7 +23,7 @@ fn config(port: u16) -> String {
     format!("admin: {{ token: {TOKEN} }}\n{}", simple(port))
 }
 
-fn admin_address(gateway: &Gateway) -> SocketAddr {
+pub fn admin_address(gateway: &Gateway) -> SocketAddr {
     let line = gateway.hears("the admin interface listens on http://");
     let (_, rest) = line.split_once("http://").expect("an address");
     rest.split(',').next().and_then(|text| text.parse().ok()).expect("an address")

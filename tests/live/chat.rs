@@ -1,12 +1,15 @@
 //! The main job: plain and streamed calls through a virtual key, byte for byte both ways.
 
-use crate::harness::{
-    Conn, Driver, End, Gateway, KEY, Upstream,
-    gateway::CREDENTIAL,
-    http,
-    http::{bare, chat, chat_stream, post},
-    on_both_drivers, pause, sandbox,
-    upstream::{self, DONE, FINISH, STREAM_HEAD, USAGE, chunk, delta, json_answer},
+use crate::{
+    harness::{
+        Conn, Driver, End, Gateway, KEY, Upstream,
+        gateway::CREDENTIAL,
+        http,
+        http::{bare, chat, chat_stream, post},
+        on_both_drivers, pause, sandbox,
+        upstream::{self, DONE, FINISH, STREAM_HEAD, USAGE, chunk, delta, json_answer},
+    },
+    streams::Gate,
 };
 
 on_both_drivers!(
@@ -21,6 +24,7 @@ on_both_drivers!(
     upstream_connections_are_reused,
     a_stale_pooled_connection_is_replaced_once,
     unsolicited_bytes_poison_nobody,
+    a_second_answer_right_behind_the_first_poisons_nobody,
 );
 
 /// White space, unknown fields, numbers beyond any float, escapes, other scripts: all of it is the caller's.
@@ -264,4 +268,30 @@ fn unsolicited_bytes_poison_nobody(driver: Driver) {
     pause(400);
     (0..5).for_each(|n| ask(&format!("m{n}")));
     assert_eq!(up.connections(), 2, "the poisoned connection was closed");
+}
+
+fn a_second_answer_right_behind_the_first_poisons_nobody(driver: Driver) {
+    let sent = Gate::default();
+    let inner = sent.clone();
+    let up = Upstream::start(move |peer| {
+        while let Some(heard) = peer.request() {
+            let answer = json_answer(&heard.text());
+            let poison = json_answer("{\"poison\":true}");
+            // In one segment with the answer, and in one of its own.
+            match peer.count() % 2 {
+                0 => peer.send(&[answer, poison].concat()),
+                _ => peer.send(&answer) && peer.send(&poison),
+            };
+            inner.open();
+        }
+    });
+    let gateway = Gateway::in_front_of(driver, up.port);
+    let mut conn = gateway.connect();
+    for n in 0..200 {
+        let model = format!("m{n}");
+        let got = conn.post("/v1/chat/completions", &chat(&model));
+        assert_eq!((got.status, got.text()), (200, &*chat(&model)));
+        // Bytes that come after the next request is out are its answer to everybody who can only read.
+        sent.pass();
+    }
 }

@@ -19,6 +19,7 @@ on_both_drivers!(
     running_streams_are_finished,
     a_request_under_way_is_still_served,
     a_second_signal_ends_at_once,
+    what_does_not_end_is_cut,
     sigint_is_the_same,
 );
 
@@ -102,6 +103,27 @@ fn a_second_signal_ends_at_once(driver: Driver) {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().code(), Some(1), "{}", gateway.said());
     assert_eq!(conn.rest(), b"");
+}
+
+fn what_does_not_end_is_cut(driver: Driver) {
+    if std::env::var_os("TRUNKLINE_FULL").is_none() {
+        println!("skipped: takes the 30 s of the drain; TRUNKLINE_FULL=1 runs it");
+        return;
+    }
+    let up = Upstream::start(|peer| {
+        peer.request();
+        peer.send(&[STREAM_HEAD, &chunk(&delta("one"))].concat());
+        peer.wait_for_close();
+    });
+    let mut gateway = Gateway::in_front_of(driver, up.port);
+    let mut conn = begin(&gateway);
+    gateway.signal(Signal::TERM);
+    crate::harness::pause(20_000);
+    assert_eq!(gateway.count_said("were still open after"), 0, "too early");
+    gateway.hears("were still open after");
+    assert_eq!(gateway.wait().code(), Some(0), "{}", gateway.said());
+    assert_eq!(conn.rest(), b"");
+    assert!(log::check(&gateway.log_dir()).0);
 }
 
 fn sigint_is_the_same(driver: Driver) {

@@ -71,7 +71,7 @@ fn kill_9_leaves_only_whole_records_and_the_next_start_repairs_the_rest() {
     let path = dir.path().to_str().unwrap();
     for round in 0..5 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "log::child_that_logs_until_it_is_killed", "--nocapture"])
+            .args(["--exact", "dump::child_that_logs_until_it_is_killed", "--nocapture"])
             .env(CHILD_DIR, dir.path())
             .stdout(Stdio::piped())
             .spawn()

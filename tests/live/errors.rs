@@ -56,29 +56,45 @@ fn a_dead_upstream_is_a_502(driver: Driver) {
     assert_eq!(record["attempts"][0]["left"], "unreachable");
 }
 
-fn an_upstream_that_takes_no_connection_is_a_504(driver: Driver) {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    socket.bind(&loopback.into()).expect("a free port");
-    socket.listen(0).expect("a queue of one");
-    let address = socket.local_addr().expect("an address").as_socket().expect("an address");
-    // These fill the queue; the kernel then drops what asks for a connection.
-    let fillers: Vec<Socket> = (0..4)
-        .map(|_| {
-            let filler = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+/// A port that takes no connection, and refuses none either.
+pub struct FullQueue {
+    address: std::net::SocketAddr,
+    _sockets: Vec<socket2::Socket>,
+}
+
+impl FullQueue {
+    pub fn new() -> FullQueue {
+        use socket2::{Domain, Socket, Type};
+        let tcp = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let listener = tcp();
+        let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        listener.bind(&loopback.into()).expect("a free port");
+        listener.listen(0).expect("a queue of one");
+        let address = listener.local_addr().expect("an address").as_socket().expect("an address");
+        let mut sockets = vec![listener];
+        // These fill the queue; the kernel then drops what asks for a connection.
+        for _ in 0..4 {
+            let filler = tcp();
             filler.set_nonblocking(true).expect("a socket");
             let _ = filler.connect(&address.into());
-            filler
-        })
-        .collect();
-    let config = with(address.port(), "timeouts: { connect: 300ms }");
+            sockets.push(filler);
+        }
+        FullQueue { address, _sockets: sockets }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+}
+
+fn an_upstream_that_takes_no_connection_is_a_504(driver: Driver) {
+    let full = FullQueue::new();
+    let config = with(full.port(), "timeouts: { connect: 300ms }");
     let gateway = Gateway::new(driver).config(config).start();
     let got = ask(&gateway);
     assert_error(&got, 504, "timeout_error", "network");
     assert!(got.message().contains("timeouts.connect"), "{}", got.text());
     assert_eq!(gateway.record()["error"], "timeout_connect");
-    drop(fillers);
 }
 
 fn each_deadline_is_a_408_that_says_which(driver: Driver) {

@@ -9,12 +9,21 @@
 mod harness;
 
 mod admin;
+mod bodies;
+mod by_task;
 mod chat;
 mod drain;
 mod dump;
 mod errors;
+mod estimate;
 mod gone;
+mod integrity;
+mod leaks;
 mod log;
+mod quickstart;
 mod reload;
 mod routing;
+mod safety;
+mod start;
 mod streams;
+mod tls;

@@ -134,6 +134,9 @@ impl Compiler<'_, '_> {
             "$or" => Clause::Any,
             _ => {
                 let fact = self.fact(entry);
+                if fact.is_none() && entry.name().starts_with('$') {
+                    return None; // what it holds is no list of operators
+                }
                 let tests = self.tests(entry)?;
                 return Some(Clause::Tests(fact?, tests));
             }
@@ -214,8 +217,11 @@ impl Compiler<'_, '_> {
             other if self.inline => Test::Unsupported(other.to_owned()),
             other => {
                 let hint = did_you_mean(other, OPERATORS.iter().copied());
-                let all = OPERATORS.join(", ");
-                let message = format!("there is no such operator{hint}; there are {all}");
+                let known = match hint.is_empty() {
+                    true => format!("; there are {}", OPERATORS.join(", ")),
+                    false => hint,
+                };
+                let message = format!("there is no such operator{known}");
                 self.report.about_key(spot, message);
                 return None;
             }

@@ -81,7 +81,7 @@ impl Tokens {
     fn make(&self) -> io::Result<Secret> {
         let mut random = Zeroizing::new([0; 32]);
         getrandom::fill(random.as_mut()).map_err(io::Error::other)?;
-        let token = Secret::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(&*random)));
+        let token = Secret::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(*random)));
         keep(&self.path, &token)?;
         eprintln!(
             "trunkline: made a token for the admin interface, shown this once and kept in {}: {}",

@@ -36,8 +36,16 @@ pub struct BodyEntry {
     pub side: Side,
     /// Its content type; empty: unknown.
     pub content_type: String,
-    /// The bytes as they went over the wire, without framing; beyond 32 MiB they are cut.
-    pub bytes: Bytes,
+    /// The bytes as they went over the wire, without framing, in pieces; beyond 32 MiB they are cut.
+    pub parts: Vec<Bytes>,
+    /// There was more of it than `parts` hold.
+    pub cut: bool,
+}
+
+impl BodyEntry {
+    fn len(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
 }
 
 #[derive(Debug)]
@@ -61,7 +69,7 @@ impl BodyQueue {
     }
 
     pub(super) fn submit(&self, body: BodyEntry) -> Submitted {
-        let bytes = body.bytes.len();
+        let bytes = body.len();
         let held = self.held_bytes.fetch_add(bytes, Ordering::AcqRel);
         let fits = held + bytes <= limits::LOG_BODY_QUEUE_BYTES_MAX;
         if !fits || self.queue.push(body).is_err() {
@@ -89,7 +97,7 @@ impl BodyWriter {
         loop {
             let stopping = self.stop.load(Ordering::Acquire);
             while let Some(body) = self.queue.queue.pop() {
-                let bytes = body.bytes.len();
+                let bytes = body.len();
                 self.write(&body);
                 self.queue.held_bytes.fetch_sub(bytes, Ordering::AcqRel);
                 self.tape.rotate_if_due(&[]);
@@ -127,13 +135,14 @@ impl BodyWriter {
     }
 
     fn compress(&mut self, body: &BodyEntry) -> Vec<u8> {
-        let kept = &body.bytes[..body.bytes.len().min(limits::LOG_BODY_BYTES_MAX)];
+        let whole = body.parts.concat();
+        let kept = &whole[..whole.len().min(limits::LOG_BODY_BYTES_MAX)];
         let compressed = zstd::bulk::compress(kept, ZSTD_LEVEL).unwrap_or_default();
         let entry = Body {
             request_id: body.request_id,
             accepted_unix_nanos: body.accepted_unix_nanos,
             side: body.side,
-            cut: kept.len() < body.bytes.len(),
+            cut: body.cut || kept.len() < whole.len(),
             length: kept.len() as u64,
             content_type: &body.content_type,
             compressed: &compressed,

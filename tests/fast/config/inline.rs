@@ -151,9 +151,9 @@ fn schema_errors_are_portkeys() {
             vec!["path: input_guardrails, message: not in this version of Trunkline; remove it"],
         ),
         (
-            r#"{"strategy":{"mode":"conditional"},"targets":[{"provider":"openai","api_key":"k"}]}"#,
+            r#"{"strategy":{"mode":"latency"},"targets":[{"provider":"openai","api_key":"k"}]}"#,
             vec![
-                "path: strategy,mode, message: \"conditional\" is not in this version of Trunkline; use single, fallback or loadbalance",
+                "path: strategy,mode, message: \"latency\" is not in this version of Trunkline; use single, fallback, loadbalance or conditional",
             ],
         ),
     ] {

@@ -301,9 +301,9 @@ const BAD: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "configs: { c: { strategy: { mode: conditional }, targets: [ { provider: openai, api_key: k } ] } }",
+        "configs: { c: { strategy: { mode: latency }, targets: [ { provider: openai, api_key: k } ] } }",
         &[
-            "1:35: configs.c.strategy.mode: \"conditional\" is not in this version of Trunkline; use single, fallback or loadbalance",
+            "1:35: configs.c.strategy.mode: \"latency\" is not in this version of Trunkline; use single, fallback, loadbalance or conditional",
         ],
     ),
     (

@@ -309,7 +309,11 @@ fn bodies_are_kept_apart_and_can_be_deleted_alone() {
             accepted_unix_nanos: record.accepted_unix_nanos,
             side,
             content_type: "application/json".into(),
-            bytes: Bytes::from_static(text.as_bytes()),
+            parts: vec![
+                Bytes::from_static(&text.as_bytes()[..5]),
+                Bytes::from_static(&text.as_bytes()[5..]),
+            ],
+            cut: false,
         };
         assert_eq!(senders[0].submit_body(body), Submitted::Queued);
     }

@@ -1,6 +1,9 @@
 //! Conditions: every operator against every type, and agreement with a second writing-down of Portkey's rules on
 //! random queries.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
 use serde_json::{Map, Value, json};
 use trunkline::{
     base::fault::{Fault, Kind},
@@ -241,7 +244,7 @@ fn the_path_and_the_api_keys_metadata_are_facts() {
 
 #[test]
 fn long_texts_are_read_as_far_as_the_bound() {
-    let long = "é\\n\u{1f600}".repeat(40_000);
+    let long = "é\\n\u{1f600}".repeat(12_000);
     let said = |text: &str| Said { body: Some(format!(r#"{{"k":"{text}"}}"#)), ..Said::default() };
     let begins = json!({ "params.k": { "$regex": "^é\\n" } });
     for shift in ["", "x", "xx", "xxx", r"\ud83d\ude00", r"\u00e9"] {
@@ -251,7 +254,7 @@ fn long_texts_are_read_as_far_as_the_bound() {
     assert_eq!(asked(&begins, &said(&long)), Ok(true));
     let behind = json!({ "params.k": { "$regex": "needle" } });
     assert_eq!(asked(&behind, &said(&format!("{long}needle"))), Ok(false));
-    let escaped = r"\ud83d\ude00\n".repeat(20_000);
+    let escaped = r"\ud83d\ude00\n".repeat(6_000);
     for shift in 0..14 {
         let text = format!("{}{escaped}", "x".repeat(shift));
         let query = json!({ "params.k": { "$regex": "^x*(\u{1f600}\n)+\u{1f600}?$" } });
@@ -351,7 +354,7 @@ fn the_first_target_of_a_name_is_meant_and_the_plan_says_what_was_decided() {
 #[test]
 fn random_queries_agree_with_the_reference() {
     let (mut held, mut refused) = (0, 0);
-    for seed in 0..4_000 {
+    for seed in 0..2_000 {
         let mut dice = Dice(seed ^ 0xc0de);
         let context = random_context(&mut dice);
         let mut patterns = 0;
@@ -365,7 +368,7 @@ fn random_queries_agree_with_the_reference() {
         held += usize::from(expected == Ok(true));
         refused += usize::from(expected.is_err());
     }
-    assert!(held > 300 && refused > 100, "the dice are dull: {held} held, {refused} refused");
+    assert!(held > 150 && refused > 50, "the dice are dull: {held} held, {refused} refused");
 }
 
 /// The rules of the wire document, over whole JSON values, with what Portkey's code skips honoured.
@@ -427,7 +430,7 @@ impl Reference<'_> {
                 "$nin" => listed == Some(false),
                 "$regex" => {
                     let text = value.map_or(Some("undefined".to_owned()), text_of);
-                    let regex = regex::Regex::new(wanted.as_str().unwrap());
+                    let regex = Regex::new(wanted.as_str().unwrap());
                     regex.is_ok_and(|regex| text.is_some_and(|text| regex.is_match(&text)))
                 }
                 other => return Err(unsupported(other)),
@@ -465,12 +468,13 @@ fn text_of(value: &Value) -> Option<String> {
 fn parse_float(value: Option<&Value>) -> f64 {
     let Some(text) = value.and_then(text_of) else { return f64::NAN };
     let text = text.trim_start();
-    let whole = regex::Regex::new(
-        r"^[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|Infinity)$",
-    )
-    .unwrap();
+    static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
+        let number =
+            r"^[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|Infinity)$";
+        Regex::new(number).unwrap()
+    });
     let ends = (0..=text.len()).rev().filter(|&end| text.is_char_boundary(end));
-    let number = ends.map(|end| &text[..end]).find(|beginning| whole.is_match(beginning));
+    let number = ends.map(|end| &text[..end]).find(|beginning| NUMBER.is_match(beginning));
     number.map_or(f64::NAN, |number| number.parse().unwrap())
 }
 
@@ -508,8 +512,8 @@ fn random_value(dice: &mut Dice) -> Value {
 }
 
 fn random_context(dice: &mut Dice) -> Value {
-    let mut some = |dice: &mut Dice| -> Map<String, Value> {
-        let names = NAMES.iter().filter(|_| dice.roll() % 4 > 0).copied().collect::<Vec<_>>();
+    let some = |dice: &mut Dice| -> Map<String, Value> {
+        let names = NAMES.iter().filter(|_| dice.chance(75)).copied().collect::<Vec<_>>();
         names.into_iter().map(|name| (name.to_owned(), random_value(dice))).collect()
     };
     let (metadata, params) = (some(dice), some(dice));

@@ -4,6 +4,7 @@ pub mod gateway;
 pub mod http;
 pub mod log;
 pub mod sandbox;
+pub mod tls;
 pub mod upstream;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 };
 
 pub use gateway::{Gateway, KEY};
-pub use http::{Conn, End};
+pub use http::{Answer, Conn, End};
 pub use upstream::Upstream;
 
 /// No wait of these tests is longer; none of them is won or lost by time.

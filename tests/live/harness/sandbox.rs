@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use trunkline::sandbox::{Sandbox, host};
 
-use super::{Conn, wait_for};
+use super::Conn;
 
 /// A sandbox of its own for one test; it lives as long as the test process.
 #[derive(Clone, Copy)]
@@ -35,14 +35,5 @@ impl Box {
         let journal = self.journal();
         let all = journal["requests"].as_array().expect("a list").iter();
         all.filter(|request| request["path"] != "/sandbox/journal").cloned().collect()
-    }
-
-    /// Waits until a client of this path went away.
-    pub fn sees_gone(self, path: &str) -> Value {
-        wait_for("a client gone", || {
-            let journal = self.journal();
-            let gone = journal["gone"].as_array().expect("a list");
-            gone.iter().find(|gone| gone["path"] == path).cloned()
-        })
     }
 }

@@ -16,8 +16,6 @@ use super::{
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Heard {
-    /// The connection's number, from 0.
-    pub connection: usize,
     /// The head, without its last blank line.
     pub head: String,
     /// The body as it came on the wire, framing included.
@@ -128,7 +126,7 @@ impl Peer {
     pub fn request(&mut self) -> Option<Heard> {
         let head = self.head()?;
         let body = self.body(&head)?;
-        let heard = Heard { connection: self.number, head, body };
+        let heard = Heard { head, body };
         self.seen.lock().expect("a lock").requests.push(heard.clone());
         Some(heard)
     }
@@ -214,14 +212,6 @@ impl Peer {
     /// Reads whatever comes until the gateway closes.
     pub fn wait_for_close(&mut self) {
         while self.fill().is_some() {}
-    }
-
-    /// Whether more bytes came within this time.
-    pub fn hears_more_within(&mut self, time: Duration) -> bool {
-        self.stream.set_read_timeout(Some(time)).expect("a socket");
-        let more = self.fill().is_some();
-        self.stream.set_read_timeout(Some(2 * DEADLINE)).expect("a socket");
-        more
     }
 
     /// Ends with a reset instead of a FIN.
