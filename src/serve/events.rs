@@ -107,10 +107,10 @@ impl Digest for Watched {
 
     fn end(&mut self, out: &mut Pieces) -> Result<(), Ended> {
         let Watched { scanner, watch, progress, .. } = self;
-        let mut says_something = false;
+        let mut tells_the_end = false;
         if let Some(event) = scanner.pending_data() {
             let seen = watch.event(event.name, event.data);
-            says_something = seen.content || seen.finished || seen.done;
+            tells_the_end = seen.done || seen.finished && !progress.finished;
             progress.note(&seen, event.comment_only);
         }
         if !self.has_end {
@@ -119,7 +119,7 @@ impl Digest for Watched {
         }
         self.progress.may_end()?;
         // What is no whole event is withheld: some clients would take it for one. One that lacks only its end gets it.
-        if says_something {
+        if tells_the_end {
             let line_ended = self.tail.last().is_some_and(|piece| piece.ends_with(b"\n"));
             out.append(&mut self.tail);
             out.push(Bytes::from_static(if line_ended { b"\n" } else { b"\n\n" }));

@@ -82,6 +82,8 @@ impl Answer {
     /// The type of the error that it tells of, in its body or in an event of its stream.
     pub fn error(&self) -> Option<String> {
         let kind = |text: &str| {
+            // Most are none, and need not be parsed to see that.
+            text.contains("\"error\"").then_some(())?;
             let json: Value = serde_json::from_str(text).ok()?;
             json["error"]["type"].as_str().map(str::to_owned)
         };
@@ -96,10 +98,7 @@ impl Answer {
     pub fn says_done(&self) -> bool {
         let events = self.events();
         let rest = events.iter().map(|(_, data)| data.len() + 8).sum::<usize>();
-        let finishes = |data: &str| {
-            let json: Value = serde_json::from_str(data).unwrap_or_default();
-            json["choices"][0]["finish_reason"].is_string()
-        };
+        let finishes = |data: &str| data.contains("\"finish_reason\":\"");
         events.iter().any(|(name, data)| data == "[DONE]" || name == "message_stop")
             || self.complete
                 && rest == self.body.len()
