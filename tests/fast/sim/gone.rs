@@ -29,14 +29,14 @@ fn leave(prepare: impl Fn(&Gate), stream: bool, stay: Duration) {
         prepare(&gate);
         let mut conn = gate.begin(&client::chat("hi", stream), stay);
         let asked = gate.target("a").asked();
+        let _half_open; // to the end of the test, for a FIN alone
         match leaves {
             Leaves::Closing => drop(conn),
             Leaves::Finishing => {
-                let conn = gate.run(async move {
+                _half_open = gate.run(async move {
                     conn.finish().await;
                     conn
                 });
-                std::mem::forget(conn);
             }
         }
         gate.world.run_for(millis(50));
