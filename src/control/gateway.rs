@@ -109,6 +109,9 @@ fn start(plan: Plan) -> Result<Running, String> {
     let number = epoch.number;
     let hub = Arc::new(Hub::new(epoch, mailboxes));
     let questions = dns::start_threads().map_err(|error| format!("trunkline: {error}"))?;
+    // Before it says that it listens: whoever has read that may send a signal.
+    let (events, heard) = mpsc::channel();
+    listen_for_events(&events).map_err(|_| "trunkline: signals cannot be heard here")?;
     eprintln!(
         "trunkline: listening on {}://{listen}, {} workers on {}, epoch {number}",
         if tls { "https" } else { "http" },
@@ -118,9 +121,6 @@ fn start(plan: Plan) -> Result<Running, String> {
     let own: Vec<SocketAddr> =
         [listen].into_iter().chain(admin.as_ref().map(admin::Bound::address)).collect();
     let counters: Vec<Arc<Counters>> = cores.iter().map(|_| Arc::default()).collect();
-    // Before anybody is served: whoever has had an answer may send a signal.
-    let (events, heard) = mpsc::channel();
-    listen_for_events(&events).map_err(|_| "trunkline: signals cannot be heard here")?;
     let mut workers = Vec::new();
     let parts = cores.into_iter().zip(listeners).zip(boxes).zip(senders).enumerate();
     for (number, (((core, listener), (mailbox, ear)), sender)) in parts {

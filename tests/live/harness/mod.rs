@@ -17,7 +17,7 @@ pub use http::{Answer, Conn, End};
 pub use upstream::Upstream;
 
 /// No wait of these tests is longer; none of them is won or lost by time.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The event interface that a gateway is run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
