@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    io,
     pin::pin,
     task::{Context, Poll},
     time::Duration,
@@ -34,25 +35,8 @@ pub async fn send<N: Net, R: Reader, W: Writer>(
     list.extend(attempt.request.iter().cloned());
     let floor = Duration::from_secs(list.len() as u64 / limits::SEND_BYTES_PER_SECOND_MIN);
     let within = attempt.first_byte_within.saturating_add(floor);
-    let Upstream { inbound, writer } = upstream;
-    let writing = async {
-        let mut write = pin!(writer.write(list));
-        // The read is posted with the write, in one submission; what it brings early is an answer all the same.
-        poll_fn(|cx| {
-            let written = write.as_mut().poll(cx);
-            if let Poll::Ready((Ok(()), _)) = written {
-                return Poll::Ready(Ok(true));
-            }
-            if has_early_answer(inbound, cx) {
-                return Poll::Ready(Ok(false));
-            }
-            // An upstream that closes or breaks fails the write too, which says more.
-            written.map(|(result, _)| result.map(|()| true))
-        })
-        .await
-    };
     let deadline = attempt.by(client.now().after(within));
-    match client.unless_gone(deadline, writing).await {
+    match client.unless_gone(deadline, write_unless_answered(upstream, list)).await {
         Ok(Ok(complete)) => Ok(complete),
         Ok(Err(error)) => {
             let message = format!("the request could not be sent: {error}");
@@ -65,21 +49,45 @@ pub async fn send<N: Net, R: Reader, W: Writer>(
     }
 }
 
-/// Whether more than 1xx answers has come. An interim answer says that the rest of the request is wanted.
-fn has_early_answer<R: Reader>(inbound: &mut Inbound<R>, cx: &mut Context<'_>) -> bool {
-    while inbound.buffer().len() < limits::UPSTREAM_HEAD_BYTES_MAX {
-        if !matches!(inbound.poll_fill(cx), Poll::Ready(Ok(1..))) {
-            break;
+/// Writes a part of a request. `Ok(false)`: the upstream answered before it had all of it; then the connection serves
+/// no other request.
+pub async fn write_unless_answered<R: Reader, W: Writer>(
+    upstream: &mut Upstream<R, W>,
+    list: WriteList,
+) -> io::Result<bool> {
+    let Upstream { inbound, writer } = upstream;
+    let mut write = pin!(writer.write(list));
+    // The read is posted with the write, in one submission; what it brings early is an answer all the same.
+    poll_fn(|cx| {
+        let written = write.as_mut().poll(cx);
+        if let Poll::Ready((Ok(()), _)) = written {
+            return Poll::Ready(Ok(true));
         }
-        if !is_interim(inbound.buffer()) {
+        if has_early_answer(inbound, cx) {
+            return Poll::Ready(Ok(false));
+        }
+        // An upstream that closes or breaks fails the write too, which says more.
+        written.map(|(result, _)| result.map(|()| true))
+    })
+    .await
+}
+
+/// Whether more than 1xx answers has come.
+fn has_early_answer<R: Reader>(inbound: &mut Inbound<R>, cx: &mut Context<'_>) -> bool {
+    while let Poll::Ready(Ok(1..)) = inbound.poll_fill(cx) {
+        if !is_only_interim(inbound.buffer()) {
             return true;
         }
     }
     false
 }
 
-/// Whether these bytes, as far as they go, are 1xx answers and nothing else.
-fn is_interim(mut bytes: &[u8]) -> bool {
+/// Whether these bytes, as far as they go, are 1xx answers and nothing else: then the rest of the request is wanted.
+/// More of them than any head may have is taken for an answer, for whoever reads it to refuse.
+pub fn is_only_interim(mut bytes: &[u8]) -> bool {
+    if bytes.len() > limits::UPSTREAM_HEAD_BYTES_MAX {
+        return false;
+    }
     while !bytes.is_empty() {
         let start = &bytes[..bytes.len().min(INTERIM_START.len())];
         if !INTERIM_START.starts_with(start) {

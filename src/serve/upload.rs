@@ -9,6 +9,7 @@ use super::{
     client::{Client, Interrupted},
     connection::Incoming,
     dial,
+    send::{is_only_interim, write_unless_answered},
     upstream::{self, AnswerOf, Attempt, Failed, Milestones, UpstreamOf},
 };
 use crate::{
@@ -47,8 +48,8 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
     body::invite(client, incoming, attempt.total_by).await?;
     let mut list = WriteList::new();
     list.extend(attempt.request.iter().cloned());
-    write(client, attempt, &mut upstream, list).await?;
-    let complete = pass_body(client, incoming, attempt, &mut upstream, bytes_max).await?;
+    let complete = write(client, attempt, &mut upstream, list).await?
+        && pass_body(client, incoming, attempt, &mut upstream, bytes_max).await?;
     client.body_pending = !complete;
     let answer = upstream::await_head(client, attempt, upstream, complete, times).await;
     answer.map_err(|broken| broken.failed)
@@ -74,12 +75,14 @@ async fn pass_body<N: Net, R: Reader, W: Writer>(
                 }
                 client.note_request(&piece);
                 let list = framed(piece, chunked, &mut scratch);
-                write(client, attempt, upstream, list).await?;
+                if !write(client, attempt, upstream, list).await? {
+                    return Ok(false);
+                }
             }
             Pulled::Done => {
                 if chunked {
                     let last = WriteList::of(Bytes::from_static(render::LAST_CHUNK));
-                    write(client, attempt, upstream, last).await?;
+                    return write(client, attempt, upstream, last).await;
                 }
                 return Ok(true);
             }
@@ -96,6 +99,7 @@ async fn pass_body<N: Net, R: Reader, W: Writer>(
                 };
                 match answered {
                     None => {}
+                    Some(Ok(1..)) if is_only_interim(upstream.inbound.buffer()) => {}
                     // Early: an error, most likely. The rest of the body is not wanted any more.
                     Some(Ok(1..)) => return Ok(false),
                     Some(_) => return Err(closed_early().into()),
@@ -119,19 +123,20 @@ fn framed(piece: Bytes, chunked: bool, scratch: &mut BytesMut) -> WriteList {
     list
 }
 
-/// Writes to the upstream. The client is not watched meanwhile: its body is what is being read.
+/// Writes to the upstream; `Ok(false)`: it has answered. The client is not watched meanwhile: its body is what is
+/// being read.
 async fn write<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
     attempt: &Attempt<'_>,
     upstream: &mut UpstreamOf<N>,
     list: WriteList,
-) -> Result<(), Failed> {
+) -> Result<bool, Failed> {
     let idle_by = client.now().after(limits::UPLOAD_WRITE_WITHIN);
     let net = client.core.net.clone();
     let deadline = idle_by.min(attempt.total_by);
-    match client.timer.within(&net, deadline, upstream.writer.write(list)).await {
-        Ok((Ok(()), _)) => Ok(()),
-        Ok((Err(error), _)) => {
+    match client.timer.within(&net, deadline, write_unless_answered(upstream, list)).await {
+        Ok(Ok(complete)) => Ok(complete),
+        Ok(Err(error)) => {
             let message = format!("the upload could not be passed on: {error}");
             Err(Fault::new(Stage::Send, Source::Network, Kind::Unreachable, message).into())
         }

@@ -17,6 +17,7 @@ mod random;
 mod retries;
 mod reuse;
 mod slow;
+mod uploads;
 
 use std::{
     cell::RefCell,

@@ -190,3 +190,17 @@ fn an_early_refusal_of_a_large_body_is_heard() {
     assert_eq!((answer.status, answer.error().as_deref()), (413, Some("too_large")), "{answer:?}");
     assert_eq!(gate.record().attempts[0].status, 413);
 }
+
+#[test]
+fn an_interim_answer_before_the_body_is_taken_is_no_answer() {
+    let gate = Gate::new(1);
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n";
+    let acts = [Act::Wait(millis(1)), Act::say(interim), Act::Wait(millis(1)), Act::Hear];
+    gate.target("a").does(acts.into_iter().chain([Act::say(plain("a heard it all"))]));
+    assert_eq!(gate.ask(&"x".repeat(300_000)).said(), "a heard it all");
+    // Without end, it is a broken upstream.
+    let gate = Gate::new(1);
+    gate.target("a").does([Act::Repeat(interim.into())]);
+    assert_eq!(gate.ask(&"x".repeat(300_000)).served_by(), "b");
+    assert_eq!(gate.record().attempts[0].left, "protocol");
+}

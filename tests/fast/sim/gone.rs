@@ -29,16 +29,17 @@ fn leave(prepare: impl Fn(&Gate), stream: bool, stay: Duration) {
         prepare(&gate);
         let mut conn = gate.begin(&client::chat("hi", stream), stay);
         let asked = gate.target("a").asked();
-        let _half_open; // to the end of the test, for a FIN alone
-        match leaves {
-            Leaves::Closing => drop(conn),
-            Leaves::Finishing => {
-                _half_open = gate.run(async move {
-                    conn.finish().await;
-                    conn
-                });
+        // A FIN alone: the other direction stays open.
+        let _half = match leaves {
+            Leaves::Closing => {
+                drop(conn);
+                None
             }
-        }
+            Leaves::Finishing => Some(gate.run(async move {
+                conn.finish().await;
+                conn
+            })),
+        };
         gate.world.run_for(millis(50));
         assert_eq!(gate.target("a").open(), 0, "{leaves:?}: the upstream was not let go");
         let record = gate.record();
