@@ -1,3 +1,5 @@
+//! Trunkline, the gateway: its layers, each of which names only those above it.
+
 #![doc = include_str!("ARCHITECTURE.md")]
 
 // The layers, in the order in which they may name one another: each only those above it.
