@@ -45,7 +45,11 @@ pub const TAP_VALUE_BYTES_MAX: usize = 16 * 1024;
 /// Read buffer of a connection in use, in bytes.
 pub const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// Read buffers a core keeps for reuse.
-pub const POOLED_BUFFERS_MAX: usize = 1024;
+pub const POOLED_BUFFERS_MAX: usize = 256;
+/// Reads of a core that may wait with a whole buffer, 16 MiB of them: beyond that a waiting connection costs a small one.
+pub const WHOLE_READS_MAX: usize = 1024;
+/// Buffer of a read that waits beyond that, in bytes: an event of a stream fits, and mostly a head.
+pub const SMALL_READ_BYTES: usize = 512;
 
 /// Nesting of a routing policy.
 pub const POLICY_DEPTH_MAX: usize = 10;

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    pin::pin,
     sync::Arc,
 };
 
@@ -143,12 +144,12 @@ async fn main<S: Serve>(start: Start, make: impl FnOnce(Uring) -> S) -> io::Resu
     accept_until_drain(&listener, &serve, &mut letters).await;
     drop(listener);
     serve.drain();
-    race(serve.drained(), async {
+    let letters = pin!(async {
         loop {
             letters.next().await;
         }
-    })
-    .await;
+    });
+    race(pin!(serve.drained()), letters).await;
     Ok(())
 }
 
@@ -161,8 +162,9 @@ async fn accept_until_drain<S: Serve>(
     let mut accept = Box::pin(listener.accept());
     let mut draining = false;
     loop {
+        let closing = draining;
         let next = async {
-            if draining {
+            if closing {
                 monoio::time::sleep(limits::ACCEPT_DRAIN).await;
                 Next::End
             } else if letters.next().await {
@@ -171,7 +173,7 @@ async fn accept_until_drain<S: Serve>(
                 Next::Nothing
             }
         };
-        match race(accept.as_mut(), next).await {
+        match race(accept.as_mut(), pin!(next)).await {
             First::Left(accepted) => {
                 accept = Box::pin(listener.accept());
                 match accepted {

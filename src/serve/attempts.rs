@@ -246,7 +246,7 @@ impl Attempts<'_> {
         let outcome = match self.question {
             Question::Upload => {
                 let most = config.limits.upload_bytes;
-                upload::attempt(client, self.incoming, &attempt, most, times).await
+                Box::pin(upload::attempt(client, self.incoming, &attempt, most, times)).await
             }
             _ => upstream::attempt(client, &attempt, times).await,
         };

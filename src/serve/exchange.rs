@@ -1,6 +1,6 @@
 //! One request, from its head to its record. `exchange` is the arrow: each of its lines is a step.
 
-use std::{borrow::Cow, rc::Rc};
+use std::{borrow::Cow, pin::pin, rc::Rc};
 
 use super::{
     attempts::Attempts,
@@ -78,7 +78,8 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     let outcome = match &call {
         Ok(call) => {
             let work = exchange(client, incoming, call, &epoch, &mut entry, &mut notes);
-            guard(Box::pin(work)).await.unwrap_or_else(|place| {
+            let done = guard(pin!(work)).await;
+            done.unwrap_or_else(|place| {
                 client.core.counters.bugs.add(1);
                 Err(rescue::bug(&place))
             })
@@ -91,7 +92,8 @@ async fn logged<N: Net, R: Reader, W: Writer>(
             // A bug struck while the answer was on its way: nobody knows how much of it is out.
             let under_way = client.answered.is_some() && entry.status == 0;
             entry.truncated |= under_way && fault.kind == Kind::Bug;
-            let after = rescue::answer(client, incoming, dialect, &fault, &mut notes).await;
+            let after =
+                Box::pin(rescue::answer(client, incoming, dialect, &fault, &mut notes)).await;
             entry.status = client.answered.unwrap_or_default();
             entry.client_gone |= fault.kind == Kind::ClientGone;
             entry.fault = Some(fault);
@@ -134,7 +136,8 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     entry.requested_model = Cow::Owned(model.as_deref().unwrap_or_default().to_owned());
     let asked = Asked { config, caller: &caller, options: &options, model: model.as_deref() };
     if local::lists_models(call, &asked) {
-        return Ok(local::models(client, incoming, config, api_key, notes, entry).await);
+        let listed = local::models(client, incoming, config, api_key, notes, entry);
+        return Ok(Box::pin(listed).await);
     }
     let core = Rc::clone(&client.core);
     let rules = TargetRules::new(&core, config, &options);
@@ -217,7 +220,7 @@ async fn finish<N: Net, R: Reader, W: Writer>(
     counters.clients_gone.add(u64::from(entry.client_gone));
     counters.truncated.add(u64::from(entry.truncated));
     if epoch.config.log.as_ref().is_some_and(|log| log.on_full == crate::config::OnFull::Wait) {
-        local::await_log_room(client).await;
+        Box::pin(local::await_log_room(client)).await;
     }
     let bodies = client.bodies.take();
     let mut log = client.core.log.borrow_mut();

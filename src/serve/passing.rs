@@ -64,7 +64,7 @@ impl Attempts<'_> {
         entry.dropped_params = dropped.iter().cloned().collect();
         let status = tried.answer.head.status;
         if self.must_rewrite(&tried) {
-            return self.rewrite(client, tried, entry, notes).await;
+            return Box::pin(self.rewrite(client, tried, entry, notes)).await;
         }
         notes.timing.now = client.now();
         notes.last = client.core.draining.get();
