@@ -136,7 +136,7 @@ impl Attempts<'_> {
         }
         notes.retry_count = walk.retry_attempt_count();
         match kept {
-            Kept::Answer(tried) => self.pass_on(client, *tried, entry, notes).await,
+            Kept::Answer(tried) => Box::pin(self.pass_on(client, tried, entry, notes)).await,
             Kept::Fault(fault) => Err(fault),
             Kept::Nothing => Err(too_late.or(unfit).unwrap_or_else(no_target)),
         }
@@ -195,7 +195,7 @@ impl Attempts<'_> {
                 let strict = target.strict;
                 let model = target.model.as_deref().unwrap_or_default().to_owned();
                 let tried = Tried { answer, route, outgoing, adapter, timeouts, strict, model };
-                self.answered(client, tried, entry, notes).await
+                self.answered(client, Box::new(tried), entry, notes).await
             }
             Err(Failed::ClientGone) => Err(gone("the client closed before it was answered")),
             Err(Failed::RequestTimeout(fault)) => {
@@ -257,7 +257,7 @@ impl Attempts<'_> {
     async fn answered<'e, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        tried: Tried<N>,
+        tried: Box<Tried<N>>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<End<N>, Fault> {
@@ -283,7 +283,7 @@ impl Attempts<'_> {
         if let Some(attempt) = entry.attempt() {
             (attempt.ended, attempt.left) = (at, "status");
         }
-        Ok(End::Left { outcome, kept: Kept::Answer(Box::new(tried)) })
+        Ok(End::Left { outcome, kept: Kept::Answer(tried) })
     }
 
     fn sources<'s>(&'s self, target: &'s ResolvedTarget<'s>, leaf: &'s Leaf) -> Sources<'s> {

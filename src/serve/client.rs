@@ -34,8 +34,8 @@ pub struct Client<N: Net, R: Reader, W: Writer> {
     pub inbound: Inbound<R>,
     /// The connection's one deadline.
     pub timer: Timer,
-    /// Where it is.
-    pub peer: SocketAddr,
+    /// Its address and port.
+    pub address: Rc<str>,
     /// Bytes written to it.
     pub sent: u64,
     /// The status of the answer to the current request, once its head is on its way.
@@ -60,7 +60,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
             core,
             inbound,
             timer,
-            peer,
+            address: Rc::from(peer.to_string()),
             sent: 0,
             answered: None,
             body_pending: false,

@@ -102,7 +102,7 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     };
     entry.client_bytes_in = incoming.bytes.len() as u64 + client.body_taken;
     entry.client_bytes_out = client.sent - sent_before;
-    finish(client, entry, &epoch).await;
+    finish(client, &mut entry, &epoch).await;
     after
 }
 
@@ -119,14 +119,15 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     let config = &epoch.config;
     local::check_admission(incoming, config)?;
     let options = request_headers::parse(incoming.head.headers(&incoming.bytes))?;
-    note_trace(options.trace_id, entry, notes);
+    let trace_id = Cow::Borrowed(options.trace_id.unwrap_or_default());
+    (entry.trace_id, notes.trace_id) = (trace_id.clone(), trace_id);
     let lookup = incoming.lookup();
     let caller = key::identify(&lookup, config, incoming.accepted_unix)?;
     let api_key = caller.api_key.and_then(|id| config.api_keys.get(id.0 as usize));
     entry.api_key = api_key.map_or(Cow::Borrowed(""), |key| Cow::Borrowed(&key.name));
     client.core.counters.metadata_ignored.add(u64::from(options.metadata_ignored));
     entry.metadata =
-        merge_metadata(options.metadata.clone(), api_key.map_or(&[], |key| &key.metadata));
+        merge_metadata(&options.metadata, api_key.map_or(&[], |key| &key.metadata));
     client.bodies = local::keep_bodies(client, incoming, config, &options);
     caller.check_forwarding(options.forward_headers.as_deref().unwrap_or_default())?;
     let total_by = incoming.accepted.after(config.timeouts.total);
@@ -187,7 +188,7 @@ fn begin<'e, N: Net, R: Reader, W: Writer>(
         dialect: Some(dialect),
         method: Cow::Borrowed(incoming.method()),
         path: Cow::Borrowed(incoming.path()),
-        client_address: Cow::Owned(client.peer.to_string()),
+        client_address: Rc::clone(&client.address),
         ..Entry::default()
     };
     entry.times.head = entry.at(incoming.head_at);
@@ -202,17 +203,10 @@ fn begin_notes<'e>(entry: &Entry<'e>) -> Notes<'e> {
     }
 }
 
-/// The client's trace id, or one made from the request's id.
-fn note_trace(given: Option<&str>, entry: &mut Entry<'_>, notes: &mut Notes<'_>) {
-    let trace = given.map_or_else(|| entry.request_id.to_string(), str::to_owned);
-    notes.trace_id = Cow::Owned(trace.clone());
-    entry.trace_id = Cow::Owned(trace);
-}
-
 /// Hands the record to the log.
 async fn finish<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
-    mut entry: Entry<'_>,
+    entry: &mut Entry<'_>,
     epoch: &Epoch,
 ) {
     entry.times.flushed = entry.at(client.now());
@@ -231,7 +225,7 @@ async fn finish<N: Net, R: Reader, W: Writer>(
     });
     match (submitted, bodies) {
         (Submitted::Dropped, _) => client.core.counters.records_dropped.add(1),
-        (Submitted::Queued, Some(bodies)) => bodies.submit(&entry, log),
+        (Submitted::Queued, Some(bodies)) => bodies.submit(entry, log),
         (Submitted::Queued, None) => {}
     }
 }

@@ -39,7 +39,7 @@ impl Attempts<'_> {
     pub(super) async fn pass_on<'e, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        tried: Tried<N>,
+        tried: Box<Tried<N>>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<After, Fault> {
@@ -55,7 +55,7 @@ impl Attempts<'_> {
     pub(super) async fn pass_on_or_leave<'e, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        mut tried: Tried<N>,
+        mut tried: Box<Tried<N>>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<Result<After, Ended>, Fault> {
@@ -135,7 +135,7 @@ impl Attempts<'_> {
     async fn rewrite<'e, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        mut tried: Tried<N>,
+        mut tried: Box<Tried<N>>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<Result<After, Ended>, Fault> {
