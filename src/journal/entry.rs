@@ -57,7 +57,7 @@ pub struct Entry<'e> {
     /// What went wrong, if the exchange ended in a fault of its own.
     pub fault: Option<Fault>,
     /// Tries, in order.
-    pub attempts: SmallVec<[Attempt<'e>; 2]>,
+    pub attempts: Vec<Attempt<'e>>,
     /// What it used.
     pub usage: Option<Usage>,
     /// What that cost.

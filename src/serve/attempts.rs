@@ -6,6 +6,7 @@ use super::{
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
     outgoing::{Outgoing, Sources},
+    passing::Media,
     question::Question,
     respond::Notes,
     route::Call,
@@ -69,6 +70,7 @@ enum Kept<N: Net> {
 /// A try that brought an answer.
 pub(super) struct Tried<N: Net> {
     pub(super) answer: AnswerOf<N>,
+    pub(super) media: Media,
     pub(super) route: Route,
     pub(super) outgoing: Outgoing,
     pub(super) adapter: &'static dyn crate::provider::Adapter,
@@ -194,7 +196,9 @@ impl Attempts<'_> {
                 let adapter = target.adapter;
                 let strict = target.strict;
                 let model = target.model.as_deref().unwrap_or_default().to_owned();
-                let tried = Tried { answer, route, outgoing, adapter, timeouts, strict, model };
+                let media = Media::of(&answer);
+                let tried =
+                    Tried { answer, media, route, outgoing, adapter, timeouts, strict, model };
                 self.answered(client, Box::new(tried), entry, notes).await
             }
             Err(Failed::ClientGone) => Err(gone("the client closed before it was answered")),
