@@ -1,12 +1,11 @@
-//! What a log record costs: `cargo bench --bench log [-- SECONDS DIR]`. Encodes and submits typical records of about 380
-//! bytes, then holds 200,000 a second for some seconds with the disk synced every 200 ms, then goes as fast as it can.
+//! What a log record costs: `cargo bench -p trunkline-benches --bench log [-- SECONDS DIR]`. Encodes and submits typical
+//! records of about 380 bytes, then holds 200,000 a second for some seconds with the disk synced every 200 ms, then goes
+//! as fast as it can.
 //!
 //! Without `--bench`, as `cargo test` calls it, it runs for a moment only, to prove that it still works.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark asks the clock")]
-
-mod typical;
 
 use std::{
     fs,
@@ -21,7 +20,7 @@ use trunkline::{
     io::log::{LogSender, LogStats, LogWriter, Submitted, system_clock},
     wire::record::encode,
 };
-use typical::with_typical;
+use trunkline_benches::typical::with_typical;
 
 fn main() {
     let brief = !std::env::args().any(|arg| arg == "--bench");

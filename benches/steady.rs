@@ -3,9 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
-mod memory;
-
-use memory::rig::Rig;
+use trunkline_benches::memory::rig::Rig;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

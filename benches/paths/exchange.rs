@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 
-use crate::{Bench, alloc::print_sites, memory::rig::Rig};
+use trunkline_benches::memory::rig::Rig;
+
+use crate::{Bench, alloc::print_sites};
 
 /// All of them.
 pub fn all(bench: &mut Bench) {

@@ -1,4 +1,4 @@
-//! What each step of a request costs, in time and in memory asked for: `cargo bench --bench paths`.
+//! What each step of a request costs, in time and in memory asked for: `cargo bench -p trunkline-benches --bench paths`.
 //!
 //! `-- --sites` prints instead where one exchange in memory asks for memory, and `-- --counts` the table of counts
 //! alone. Without `--bench`, as `cargo test` calls it, each runs once, to prove that it still works.
@@ -7,12 +7,8 @@
 
 mod alloc;
 mod exchange;
-#[path = "../memory/mod.rs"]
-mod memory;
 mod policy;
 mod record;
-#[path = "../typical.rs"]
-mod typical;
 mod wire;
 
 use std::hint::black_box;

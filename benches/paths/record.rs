@@ -6,8 +6,9 @@ use trunkline::{
     io::log::{LogSender, Submitted},
     wire::record::encode,
 };
+use trunkline_benches::typical::with_typical;
 
-use crate::{Bench, typical::with_typical};
+use crate::Bench;
 
 /// All of them.
 pub fn all(bench: &mut Bench) {
