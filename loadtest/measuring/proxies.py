@@ -31,8 +31,14 @@ class Proxy:
         self.process = None
         self.config_text = ""
 
-    def url(self, _stream=False):
+    def url(self, stream=False):
+        """Where it takes plain requests, or streams."""
+        del stream
         return f"http://127.0.0.1:{self.port}"
+
+    def connections_max(self):
+        """Client connections that it takes with the descriptors there are."""
+        return descriptor_limit() - 1000
 
     def start(self, processes, place, port):
         """Starts it and waits until it listens."""
@@ -61,9 +67,10 @@ listen: 127.0.0.1:{port}
 admin: {{ listen: 127.0.0.1:{admin}, token: measuring-measuring-measuring }}
 workers: 1
 state: {directory}/state
+limits: {{ connections: {connections} }}
 virtual_keys:
   up: {{ provider: openai, api_key: {credential}, base_url: "http://127.0.0.1:{upstream}/v1" }}
-configs:
+{more_keys}configs:
   measured: {{ strategy: {{ mode: fallback }}, retry: {{ attempts: 2 }}, targets: [ {{ virtual_key: up }} ] }}
 api_keys:
   - {{ name: load, key_sha256: {key}, config: measured, metadata: {{ team: load }} }}
@@ -71,15 +78,26 @@ log: {{ dir: {directory}/log }}
 """
 
 
+MORE_KEY = """\
+  {name}: {{ provider: openai, api_key: sk-more, base_url: "http://127.0.0.1:{port}/v1" }}
+"""
+
+
 class Gateway(Proxy):
     """Trunkline with an API key, a virtual key, a named config, accounting and the log on; one worker."""
 
-    def __init__(self, name, program, driver, admin_port):
+    def __init__(self, name, program, driver, admin_port, more_upstreams=None):
         super().__init__(name)
         self.program, self.driver, self.admin_port = program, driver, admin_port
+        # Virtual keys besides `up`, by name: the port behind each.
+        self.more_upstreams = more_upstreams or {}
 
     def command(self, place):
+        more = (MORE_KEY.format(name=name, port=port) for name, port in self.more_upstreams.items())
         self.config_text = GATEWAY.format(
+            # Idle connections have none upstream, so that this is more than the half that is the default.
+            connections=self.connections_max(),
+            more_keys="".join(more),
             port=self.port,
             admin=self.admin_port,
             directory=self.directory,
@@ -135,15 +153,17 @@ class Haproxy(Streaming):
     """One thread, upstream connections pooled, one header set, no log; without `http-no-delay` it holds events back
     for up to 200 ms, which saves CPU and is no stream."""
 
+    def connections_max(self):
+        # It does not start with fewer than two descriptors for each.
+        return min(40_000, descriptor_limit() // 2 - 100)
+
     def command(self, place):
-        # Each connection needs two descriptors.
-        connections = min(40_000, descriptor_limit() // 2 - 100)
         self.config_text = HAPROXY.format(
             port=self.port,
             stream_port=self.stream_port,
             upstream=place.upstream_port,
             credential=CREDENTIAL,
-            connections=connections,
+            connections=self.connections_max(),
         )
         return [find("haproxy"), "-db", "-f", self.config_path]
 
@@ -155,6 +175,7 @@ error_log {directory}/errors;
 events {{ worker_connections 50000; }}
 http {{
   access_log off;
+  keepalive_timeout 600s;
   keepalive_requests 1000000000;
   client_max_body_size 64m;
   client_body_buffer_size 256k;
