@@ -23,6 +23,15 @@ def output(*command):
     return (done.stdout + done.stderr).strip()
 
 
+def output_and_code(*command, within_s=300):
+    """What a command prints on stdout, and its exit code."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"{command[0]} did not end within {within_s} s") from error
+    return done.stdout.strip(), done.returncode
+
+
 def say(text):
     print(text, flush=True)
 
