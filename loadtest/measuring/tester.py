@@ -4,9 +4,10 @@ import json
 import subprocess
 from dataclasses import dataclass, field
 
-from .processes import Failed, _die_with_the_parent
+from .processes import Failed, prepare_child
 
 API_KEY = "tl-measuring"
+AUTHORIZATION = f"authorization: Bearer {API_KEY}"
 # Far more than any run takes.
 RUN_WITHIN_S = 300
 
@@ -30,7 +31,8 @@ class Tester:
     def run(self, url, *flags, headers=(), may_fail=False):
         """One load; its result as the load tester prints it with --json."""
         command = ["taskset", "-c", str(self.core), self.program, url, "--json", *map(str, flags)]
-        for header in [f"authorization: Bearer {API_KEY}", *self.headers, *headers]:
+        own = [] if any(header.startswith("authorization:") for header in headers) else [AUTHORIZATION]
+        for header in [*own, *self.headers, *headers]:
             command += ["--header", header]
         try:
             done = subprocess.run(
@@ -39,7 +41,8 @@ class Tester:
                 text=True,
                 timeout=RUN_WITHIN_S,
                 check=False,
-                preexec_fn=_die_with_the_parent,
+                start_new_session=True,
+                preexec_fn=prepare_child,
             )
         except subprocess.TimeoutExpired as error:
             raise Failed(f"the load tester did not end within {RUN_WITHIN_S} s") from error
