@@ -43,12 +43,28 @@ def scenario_table(scenario, rounds):
 
 def tester_share(rounds):
     """The load tester's own CPU a request as a part of each gateway's, in the same rounds."""
-    shares = {
-        row: paired(column(rounds, row, "tester_us"), column(rounds, row, "cpu_us"))
-        for row in rounds[0]
-        if row.startswith("gateway")
-    }
-    return "; ".join(f"{row} {ratio_text(share)}" for row, share in shares.items())
+    for row in rounds[0]:
+        if row.startswith("gateway"):
+            share = paired(column(rounds, row, "tester_us"), column(rounds, row, "cpu_us"))
+            yield f"the load tester's own CPU: {ratio_text(share)} of {row}'s"
+
+
+def verdicts(scenario, rounds):
+    """Each bound of the scenario, for each row of the gateway, and whether it was kept."""
+    lines = []
+    for key, other, at_most in scenario.bounds:
+        other = cheaper(rounds, key) if other == "cheaper" else other
+        if other not in rounds[0]:
+            continue
+        words = dict(scenario.figures)[key]
+        for row in rounds[0]:
+            if row.startswith("gateway"):
+                ratio = paired(column(rounds, row, key), column(rounds, other, key))
+                kept = "kept" if ratio["median"] <= at_most else "MISSED"
+                lines.append(f"- {kept}: {row}, {words}: {ratio_text(ratio)} of {other}'s, bound {at_most:.2f}")
+    if "tester_us" in next(iter(rounds[0].values())):
+        lines += [f"- {line}" for line in tester_share(rounds)]
+    return "\n".join(lines)
 
 
 def summary(set_up, results):
@@ -59,9 +75,7 @@ def summary(set_up, results):
     parts += ["", "Medians of interleaved rounds; ratios are of figures of the same round, with their quartiles."]
     for scenario, rounds in results:
         parts += ["", f"## {scenario.title}", "", f"{len(rounds)} rounds.", "", scenario_table(scenario, rounds)]
-        if "tester_us" in next(iter(rounds[0].values())):
-            share = tester_share(rounds)
-            parts += ["", f"The load tester's own CPU to the proxy's: {share}."] if share else []
+        parts += ["", verdicts(scenario, rounds)]
     return "\n".join(parts) + "\n"
 
 
