@@ -1,24 +1,27 @@
 """Medians, spreads and paired ratios."""
 
+from math import isfinite, nan
 from statistics import median, quantiles
 
 
 def spread(values):
     """Median, minimum and quartiles of some values."""
     values = sorted(values)
+    if not values:
+        return dict.fromkeys(("median", "min", "q1", "q3"), nan) | {"n": 0}
     low, _, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
     return {"median": median(values), "min": values[0], "q1": low, "q3": high, "n": len(values)}
 
 
 def paired(values, others):
     """The ratios of values that were measured in the same rounds: what slows a whole round down cancels out."""
-    return spread([mine / other for mine, other in zip(values, others) if other])
+    return spread([mine / other for mine, other in zip(values, others) if other > 0])
 
 
 def number(value, digits=3):
     """Three digits that count."""
-    if value == 0:
-        return "0"
+    if value == 0 or not isfinite(value):
+        return f"{value:.0f}"
     places = max(0, digits - 1 - int(f"{abs(value):e}".split("e")[1]))
     return f"{value:.{places}f}"
 

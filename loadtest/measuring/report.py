@@ -6,6 +6,8 @@ from .figures import number, paired, ratio_text, spread, table
 
 BEGIN, END = "<!-- compare:begin -->", "<!-- compare:end -->"
 BARE = ("haproxy", "nginx")
+# A load average before the start from which a machine is not quiet.
+BUSY = 1.0
 
 
 def column(rounds, row, key):
@@ -72,6 +74,9 @@ def summary(set_up, results):
     parts = ["# Trunkline next to bare proxies, one core each", ""]
     parts += [f"- {name}: {text}" for name, text in set_up["versions"].items()]
     parts += [f"- {set_up['cpu']}, {set_up['cores']} cores, Linux {set_up['kernel']}", f"- commit {set_up['commit']}"]
+    before, after = (set_up[f"load_average_at_{when}"][0] for when in ("start", "end"))
+    busy = "" if before < BUSY else ": others used the machine, so trust ratios more than figures, and p99 least"
+    parts += [f"- load average {before:.1f} before and {after:.1f} at the end{busy}"]
     parts += ["", "Medians of interleaved rounds; ratios are of figures of the same round, with their quartiles."]
     for scenario, rounds in results:
         parts += ["", f"## {scenario.title}", "", f"{len(rounds)} rounds.", "", scenario_table(scenario, rounds)]

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from statistics import median
 
 from .tester import all_at_once, refuse_errors
 
@@ -24,8 +25,12 @@ class Scenario:
     # What the fake provider is told.
     script = ""
 
-    def measure(self, tester, proxy, upstream_url, brevity):
+    def measure(self, tester, proxy, upstream, brevity):
+        """All figures of one proxy; `brevity`: how many times less than usual."""
         raise NotImplementedError
+
+    def finish_round(self, results):
+        """Figures that need those of all proxies."""
 
 
 def _with_cpu(tester, proxy, upstream, flags, stream=False):
@@ -136,13 +141,21 @@ class Latency(Scenario):
         flags = ["--rate", rate, "--duration", f"{self.seconds * 1000 // brevity}ms", "--slice", "250ms"]
         result = tester.run(proxy.url(), *flags, "--connections", 64, "--direct", direct, headers=proxy.headers)
         refuse_errors(result, proxy.name)
+        through, straight = (result[side]["latency"]["corrected"] for side in ("target", "direct"))
         return {
-            "p50_us": result["added"]["latency"]["p50"],
-            "p99_us": result["added"]["latency"]["p99"],
-            "direct_p50_us": result["direct"]["latency"]["corrected"]["p50"],
-            "direct_p99_us": result["direct"]["latency"]["corrected"]["p99"],
+            "through_p50_us": through["p50"],
+            "through_p99_us": through["p99"],
+            "direct_p50_us": straight["p50"],
+            "direct_p99_us": straight["p99"],
             "late_p99_us": result["tester_late"]["p99"],
         }
+
+    def finish_round(self, results):
+        """The direct way is the same for all: the median of the round's direct figures is what all are held against."""
+        for figure in ("p50_us", "p99_us"):
+            direct = median(each[f"direct_{figure}"] for each in results.values())
+            for each in results.values():
+                each[figure] = each[f"through_{figure}"] - direct
 
 
 ALL = [
