@@ -123,6 +123,16 @@ class Process:
                             total += int(file.read().split()[0])
         return total
 
+    def cores(self):
+        """The cores on which its threads may run, as /proc writes them."""
+        found = set()
+        for pid in self.everyone():
+            with contextlib.suppress(OSError):
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    with open(f"/proc/{pid}/task/{task}/status") as file:
+                        found |= {line.split()[1] for line in file if line.startswith("Cpus_allowed_list")}
+        return found
+
     def memory_kib(self):
         """Anonymous and all resident memory of it and its children."""
         anonymous = resident = 0

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from .machine import find
-from .processes import descriptor_limit
+from .processes import Failed, descriptor_limit
 from .tester import API_KEY
 
 CREDENTIAL = "sk-upstream"
@@ -51,6 +51,8 @@ class Proxy:
         self.process = processes.start(self.name, command, core=place.core, log=log, directory=self.directory,
                                        environment=self.environment())
         self.process.wait_for_port(port, self.start_within_s)
+        if self.process.cores() != {str(place.core)}:
+            raise Failed(f"{self.name} runs on cores {self.process.cores()}, not on {place.core} alone")
 
     start_within_s = 20.0
 
@@ -65,7 +67,7 @@ class Proxy:
 GATEWAY = """\
 listen: 127.0.0.1:{port}
 admin: {{ listen: 127.0.0.1:{admin}, token: measuring-measuring-measuring }}
-workers: 1
+workers: [{core}]
 state: {directory}/state
 limits: {{ connections: {connections} }}
 virtual_keys:
@@ -99,6 +101,8 @@ class Gateway(Proxy):
             connections=self.connections_max(),
             more_keys="".join(more),
             port=self.port,
+            # The gateway pins its workers itself: told only how many, it would take core 0, the load tester's.
+            core=place.core,
             admin=self.admin_port,
             directory=self.directory,
             credential=CREDENTIAL,
