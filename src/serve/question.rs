@@ -19,7 +19,6 @@ use crate::{
 };
 
 /// A request's body.
-#[expect(clippy::large_enum_variant, reason = "JSON is the usual one, and one exists an exchange")]
 pub enum Question {
     /// None, or one that is no JSON and small enough to be held.
     Opaque(Bytes),
@@ -128,7 +127,8 @@ fn media_type(incoming: &Incoming) -> Option<&str> {
 
 fn is_json(media: &str) -> bool {
     media.eq_ignore_ascii_case("application/json")
-        || media.len() > 5 && media.get(media.len() - 5..).is_some_and(|end| end.eq_ignore_ascii_case("+json"))
+        || media.len() > 5
+            && media.get(media.len() - 5..).is_some_and(|end| end.eq_ignore_ascii_case("+json"))
 }
 
 /// Portkey's first check, and the narrower one of routes that are JSON alone.
