@@ -16,7 +16,7 @@ fn main() {
     };
     let count = number(1, 100);
     let events = number(2, 10);
-    let mut rig = Rig::new();
+    let mut rig = Rig::warm();
     let before = rig.calls();
     for done in 0..count {
         match words.first().map(String::as_str) {

@@ -110,7 +110,7 @@ impl Wake for Bell {
 
 impl Memory {
     /// A machine on which nothing runs.
-    pub fn new() -> Memory {
+    pub fn idle() -> Memory {
         Memory(Rc::new(Shared {
             now: Cell::new(Instant { nanos: START_NANOS }),
             dice: Cell::new(1),

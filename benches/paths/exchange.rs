@@ -8,7 +8,7 @@ use crate::{Bench, alloc::print_sites};
 
 /// All of them.
 pub fn all(bench: &mut Bench) {
-    let rig = RefCell::new(Settling { rig: Rig::new(), exchanges: 0 });
+    let rig = RefCell::new(Settling { rig: Rig::warm(), exchanges: 0 });
     bench.add("exchange, plain", 0, || rig.borrow_mut().run(Rig::plain));
     bench.add("exchange, stream of 10 events", 0, || {
         rig.borrow_mut().run(|rig| rig.streamed(10));
@@ -20,7 +20,7 @@ pub fn all(bench: &mut Bench) {
 
 /// Prints where memory is asked for.
 pub fn sites() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::warm();
     println!("one plain exchange:");
     print_sites(|| rig.plain());
     println!("\none streamed exchange of 10 events:");
