@@ -145,6 +145,7 @@ fn with_typical(core: u16, process: u64, sequence: u64, use_it: impl FnOnce(&Rec
         target: "config.targets[0]",
         provider: "openai",
         virtual_key: "openai-prod",
+        credential: "",
         model: "gpt-4o-mini",
         status: 200,
         started: 40_000,

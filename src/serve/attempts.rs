@@ -1,8 +1,9 @@
 //! Walks the plan: tries targets until one answers well enough, and passes its answer on.
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use super::{
+    care::Care,
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
     outgoing::{Outgoing, Sources},
@@ -51,6 +52,8 @@ pub struct Attempts<'a> {
     pub epoch: &'a Epoch,
     /// The rules for hosts.
     pub rules: &'a TargetRules<'a>,
+    /// The health of the targets.
+    pub care: &'a Care<'a>,
     /// The request's id, for answers that need one.
     pub request_id: RequestId,
     /// The end of the whole exchange.
@@ -106,15 +109,24 @@ impl Attempts<'_> {
                 Step::Refuse(refusal) => return Err(refusal.into()),
                 Step::Finish => break,
             };
+            if let Some(next) = self.pass_over(client, &mut walk, (leaf, retry_number), entry) {
+                step = next;
+                continue;
+            }
             if client.now().max(not_before) >= self.total_by {
                 too_late = Some(upstream::total_timeout(Stage::Plan));
                 break; // a try that could not be finished is not begun
             }
             self.wait_until(client, not_before).await?;
             note_target(notes, leaf, retry_number);
+            let running = self.care.run(leaf, || client.now());
             let end = self.try_leaf(client, leaf, entry, notes).await?;
+            drop(running);
             let (outcome, now) = match end {
-                End::Over(after) => return Ok(after),
+                End::Over(after) => {
+                    self.care.over(leaf, entry, || client.now());
+                    return Ok(after);
+                }
                 End::Left { outcome, kept: Kept::Fault(fault) } if outcome == Outcome::Unfit => {
                     unfit = Some(fault);
                     (outcome, client.now())
@@ -126,7 +138,7 @@ impl Attempts<'_> {
                     (outcome, client.now())
                 }
             };
-            step = walk.after(&outcome, now, client.core.net.random());
+            step = self.next_step(&mut walk, leaf, &outcome, now, client.core.net.random());
             if client.body_taken > 0 && self.uploads() {
                 break; // what was sent of an upload cannot be sent again
             }
@@ -175,8 +187,9 @@ impl Attempts<'_> {
             started: entry.at(started),
             ..AttemptEntry::default()
         });
-        let built = self.choice.resolve(leaf.leaf).and_then(|target| {
+        let built = self.choice.resolve(leaf.leaf).and_then(|mut target| {
             self.note_attempt(entry, notes, &target);
+            self.care.pick_credential(&mut target, entry, started);
             let outgoing = self.sources(&target, leaf.leaf).build()?;
             Ok((target, outgoing))
         });
@@ -191,6 +204,9 @@ impl Attempts<'_> {
         let (route, timeouts, outcome) = asked;
         match outcome {
             Ok(answer) => {
+                if self.care.listens(leaf) {
+                    self.hear(client, leaf, &answer, started);
+                }
                 let adapter = target.adapter;
                 let strict = target.strict;
                 let model = target.model.as_deref().unwrap_or_default().to_owned();
@@ -277,7 +293,7 @@ impl Attempts<'_> {
                 }
             };
         }
-        let wait = wait_of(&tried.answer);
+        let wait = retry_after(&tried.answer.lookup());
         let outcome = Outcome::Status { code: status, retry_after: wait };
         let at = entry.at(client.now());
         if let Some(attempt) = entry.attempt() {
@@ -377,11 +393,6 @@ fn left_word(fault: &Fault) -> &'static str {
         (Kind::Timeout, Stage::Relay) => "timeout_idle",
         (kind, _) => kind_word(kind),
     }
-}
-
-/// How long an answer asks to wait.
-fn wait_of<R, W>(answer: &upstream::Answer<R, W>) -> Option<Duration> {
-    retry_after(&answer.lookup())
 }
 
 fn no_target() -> Fault {

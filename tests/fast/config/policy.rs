@@ -21,7 +21,7 @@ fn strategies_nest_and_leaves_know_their_path() {
            targets: [ { virtual_key: a }, { strategy: { mode: single }, targets: [ { virtual_key: b }, { virtual_key: a } ] } ] } ] }",
     );
     let root = &config.configs[0].policy.root;
-    let NodeKind::LoadBalance { targets } = &root.kind else { panic!("{root:?}") };
+    let NodeKind::LoadBalance { targets, .. } = &root.kind else { panic!("{root:?}") };
     assert_eq!((targets[0].weight, targets[1].weight), (0.7, 0.0));
     assert_eq!(targets[0].name.as_deref(), Some("x"));
     let NodeKind::Fallback { on_status_codes, targets } = &targets[1].kind else {

@@ -14,7 +14,7 @@ use trunkline::{
         Allow, ApiKey, Config, CustomHosts, Limits, NamedConfig, Origin, Timeouts, VirtualKey,
         Workers,
         condition::{Clause, Condition, Fact, Test, Then},
-        policy::{Leaf, Node, NodeKind, Policy, Retry},
+        policy::{Balance, Leaf, Node, NodeKind, Policy, Retry},
     },
     policy::{
         attempt::{Outcome, Shown, Step, Walk},
@@ -123,7 +123,7 @@ impl Dice {
 /// A policy from its root, with the paths filled in.
 pub fn policy(mut root: Node) -> Policy {
     set_paths(&mut root, "config".into());
-    Policy { root, inline: false, digest: [7; 32] }
+    Policy { root, inline: false, digest: [7; 32], watched: Vec::new() }
 }
 
 fn set_paths(node: &mut Node, path: String) {
@@ -131,7 +131,7 @@ fn set_paths(node: &mut Node, path: String) {
         NodeKind::Leaf(_) => {}
         NodeKind::Single(child) => set_paths(child, format!("{path}.targets[0]")),
         NodeKind::Fallback { targets, .. }
-        | NodeKind::LoadBalance { targets }
+        | NodeKind::LoadBalance { targets, .. }
         | NodeKind::Conditional { targets, .. } => {
             for (at, target) in targets.iter_mut().enumerate() {
                 set_paths(target, format!("{path}.targets[{at}]"));
@@ -171,7 +171,7 @@ pub fn fallback_on(codes: &[u16], targets: Vec<Node>) -> Node {
 
 pub fn balance(targets: Vec<(f64, Node)>) -> Node {
     let targets = targets.into_iter().map(|(weight, target)| Node { weight, ..target }).collect();
-    node(NodeKind::LoadBalance { targets })
+    node(NodeKind::LoadBalance { balance: Balance::Weight, targets })
 }
 
 /// A conditional node; its children are chosen by index.
@@ -276,6 +276,7 @@ pub fn add_virtual_key(
         name: name.into(),
         provider,
         credential: Some(Secret::new(format!("secret-of-{name}"))),
+        credentials: Vec::new(),
         base,
         models: Vec::new(),
         allow_custom_host: Vec::new(),

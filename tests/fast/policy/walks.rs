@@ -294,7 +294,7 @@ impl Oracle {
         match &node.kind {
             NodeKind::Leaf(leaf) => Ok(Some(self.try_leaf(&node.path, &leaf.retry))),
             NodeKind::Single(child) => self.try_recursively(child),
-            NodeKind::LoadBalance { targets } => {
+            NodeKind::LoadBalance { targets, .. } => {
                 let weights = targets.iter().map(|target| target.weight);
                 let Some(at) = draw(self.plan_seed, &node.path, weights) else { return Ok(None) };
                 self.try_recursively(&targets[at])
@@ -508,7 +508,7 @@ fn reachable(node: &Node, into: &mut HashSet<String>) {
         NodeKind::Fallback { targets, .. } => {
             targets.iter().for_each(|target| reachable(target, into));
         }
-        NodeKind::LoadBalance { targets } => targets
+        NodeKind::LoadBalance { targets, .. } => targets
             .iter()
             .filter(|target| target.weight > 0.0)
             .for_each(|target| reachable(target, into)),
