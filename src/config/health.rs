@@ -11,6 +11,8 @@ pub struct Watched {
     pub key: u64,
     /// Its place in the config.
     pub path: String,
+    /// Whether its latency and its running requests are asked for.
+    pub measured: bool,
 }
 
 impl Watched {

@@ -142,7 +142,7 @@ impl Shared {
     pub fn count(&self, now: Instant, more: Counts) -> Counts {
         let number = Half::number(now);
         let [even, odd] = &self.halves;
-        let (this, other) = if number % 2 == 0 { (even, odd) } else { (odd, even) };
+        let (this, other) = if number.is_multiple_of(2) { (even, odd) } else { (odd, even) };
         let plus = |word| Some(Half(word).plus(number, more).0);
         // The closure always gives a word, so that this always stores one.
         let _ = this.fetch_update(Ordering::Relaxed, Ordering::Relaxed, plus);

@@ -78,7 +78,7 @@ impl<'a> Care<'a> {
             false => {
                 let now = now();
                 let targets = health.watch(policy, now);
-                let seen = snapshot(&targets, now);
+                let seen = snapshot(policy, &targets, now);
                 (targets, seen)
             }
         };
@@ -212,11 +212,7 @@ impl<'a> Care<'a> {
         match verdict {
             Verdict::Success if closed => known.did_well(now),
             Verdict::Success if now >= open_until => known.shared.close(),
-            Verdict::Failure if closed => {
-                if breaker::trips(breaker, known.failed(now)) {
-                    known.shared.open(now.after(breaker.cooldown));
-                }
-            }
+            Verdict::Failure if closed => count_failure(known, breaker, now),
             Verdict::Failure if probing => known.shared.open(now.after(breaker.cooldown)),
             Verdict::Nothing if probing => known.shared.give_probe_back(),
             _ => {}
@@ -278,6 +274,13 @@ impl Drop for Care<'_> {
         if let Some(known) = self.probing.borrow_mut().take() {
             known.shared.give_probe_back();
         }
+    }
+}
+
+/// Opens a breaker that was closed, if this failure is one too many.
+fn count_failure(known: &Known, breaker: &Breaker, now: Instant) {
+    if breaker::trips(breaker, known.failed(now)) {
+        known.shared.open(now.after(breaker.cooldown));
     }
 }
 

@@ -89,17 +89,18 @@ impl Health {
 /// The targets of a policy, by their index; `None`: nothing is kept of one.
 pub type Targets = SmallVec<[Option<Rc<Known>>; 4]>;
 
-/// What is known of them, for a plan.
-pub fn snapshot(targets: &Targets, now: Instant) -> Snapshot {
-    Snapshot::of(targets.iter().map(|known| match known {
-        Some(known) => known.seen(now),
+/// What is known of them, for a plan: as much as the policy asks for.
+pub fn snapshot(policy: &Policy, targets: &Targets, now: Instant) -> Snapshot {
+    Snapshot::of(policy.watched.iter().zip(targets).map(|(watched, known)| match known {
+        Some(known) if watched.measured => known.seen(now),
+        Some(known) => Seen { latency_nanos: 0, in_flight: 0, ..known.seen(now) },
         None => Seen::default(),
     }))
 }
 
 impl Known {
     /// What is known now.
-    fn seen(&self, now: Instant) -> Seen {
+    pub fn seen(&self, now: Instant) -> Seen {
         let told = self.shared.latency();
         if told.at > self.latency.get().at {
             self.latency.set(told);

@@ -12,6 +12,7 @@ mod cuts;
 mod drain;
 mod fallback;
 mod gone;
+mod health;
 mod http;
 mod random;
 mod retries;

@@ -183,7 +183,8 @@ impl Compiler<'_, '_> {
             false => number & !Watched::INLINE,
         };
         let index = self.watched.len();
-        self.watched.push(Watched { key, path: path.to_owned() });
+        let (path, measured) = (path.to_owned(), handed.measured);
+        self.watched.push(Watched { key, path, measured });
         Some(Watch { index, breaker, rate_limit_aware })
     }
 }

@@ -14,7 +14,7 @@ use trunkline::{
         Allow, ApiKey, Config, CustomHosts, Limits, NamedConfig, Origin, Timeouts, VirtualKey,
         Workers,
         condition::{Clause, Condition, Fact, Test, Then},
-        policy::{Balance, Leaf, Node, NodeKind, Policy, Retry},
+        policy::{Balance, Leaf, Node, NodeKind, Policy, Retry, Watched},
     },
     policy::{
         attempt::{Outcome, Shown, Step, Walk},
@@ -123,7 +123,28 @@ impl Dice {
 /// A policy from its root, with the paths filled in.
 pub fn policy(mut root: Node) -> Policy {
     set_paths(&mut root, "config".into());
-    Policy { root, inline: false, digest: [7; 32], watched: Vec::new() }
+    let mut watched = Vec::new();
+    number_watched(&mut root, &mut watched);
+    Policy { root, inline: false, digest: [7; 32], watched }
+}
+
+/// Numbers the leaves that are watched.
+fn number_watched(node: &mut Node, watched: &mut Vec<Watched>) {
+    match &mut node.kind {
+        NodeKind::Leaf(leaf) => {
+            if let Some(watch) = &mut leaf.watch {
+                watch.index = watched.len();
+                let (key, path) = (watched.len() as u64, node.path.clone());
+                watched.push(Watched { key, path, measured: true });
+            }
+        }
+        NodeKind::Single(child) => number_watched(child, watched),
+        NodeKind::Fallback { targets, .. }
+        | NodeKind::LoadBalance { targets, .. }
+        | NodeKind::Conditional { targets, .. } => {
+            targets.iter_mut().for_each(|target| number_watched(target, watched));
+        }
+    }
 }
 
 fn set_paths(node: &mut Node, path: String) {

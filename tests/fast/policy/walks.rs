@@ -436,7 +436,7 @@ fn random_outcome(seed: u64, path: &str, retry: u32) -> Outcome {
     }
 }
 
-fn random_policy(seed: u64, depth: usize) -> Policy {
+pub fn random_policy(seed: u64, depth: usize) -> Policy {
     policy(random_node(&mut Dice(seed ^ 0x5eed), depth))
 }
 
@@ -499,7 +499,7 @@ fn random_codes(dice: &mut Dice) -> Vec<u16> {
     all.into_iter().filter(|_| dice.chance(40)).collect()
 }
 
-fn reachable(node: &Node, into: &mut HashSet<String>) {
+pub fn reachable(node: &Node, into: &mut HashSet<String>) {
     match &node.kind {
         NodeKind::Leaf(_) => {
             into.insert(node.path.clone());
