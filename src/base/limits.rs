@@ -339,6 +339,8 @@ pub const HEALTH_TOLD_EVERY: Duration = Duration::from_millis(100);
 pub const HEALTH_TARGETS_MAX: usize = 64 * 1024;
 /// Targets of configs that came with requests whose health is kept; the longest unused make room.
 pub const HEALTH_INLINE_TARGETS_MAX: usize = 4 * 1024;
+/// How long they are kept while nobody asks: longer than most breakers stay open.
+pub const HEALTH_INLINE_FOR: Duration = Duration::from_secs(600);
 /// How long a credential that was refused (401, 403) is left alone.
 pub const CREDENTIAL_DEAD_FOR: Duration = Duration::from_secs(60);
 /// How long a target or credential is left alone after a 429 that does not say for how long.

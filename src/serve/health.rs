@@ -73,9 +73,13 @@ impl Health {
 
     /// Tells the others what they were not told yet, and forgets what no epoch in force can name any more.
     pub fn sweep(&self, now: Instant) {
-        self.known.borrow_mut().retain(|_, known| {
+        self.known.borrow_mut().retain(|key, known| {
             known.tell(now, true);
-            let idle = now.since(known.used_at.get()) > limits::RATE_LIMIT_MAX;
+            let most = match key & Watched::INLINE {
+                0 => limits::RATE_LIMIT_MAX,
+                _ => limits::HEALTH_INLINE_FOR,
+            };
+            let idle = now.since(known.used_at.get()) > most;
             !(idle && Rc::strong_count(known) == 1)
         });
     }

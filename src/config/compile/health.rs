@@ -143,6 +143,16 @@ impl Compiler<'_, '_> {
         fields
     }
 
+    /// Tells of health settings that no choice of this strategy, or none at all, ever asks.
+    pub fn warn_of_idle_health(&mut self, spot: &Spot<'_>, why: &str) {
+        let strategy = spot.get("strategy");
+        let inner = strategy.as_ref().and_then(|found| found.get("cb_config"));
+        let outer = ["cb_config", "rate_limit_aware"].into_iter().filter_map(|key| spot.get(key));
+        for entry in outer.chain(inner).filter(|entry| !entry.tree.is_empty()) {
+            self.report.warning(&entry, format!("no effect: {why}"));
+        }
+    }
+
     /// `affinity` where no balance is that could follow it.
     pub fn refuse_affinity(&mut self, spot: &Spot<'_>) {
         if let Some(found) = self.field(spot, "affinity").filter(|found| !found.tree.is_empty()) {

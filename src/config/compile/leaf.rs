@@ -26,6 +26,9 @@ impl<'k> Compiler<'k, '_> {
     pub fn leaf(&mut self, spot: &Spot<'_>, path: &str, handed: &Handed) -> Option<NodeKind> {
         self.count(spot, handed)?;
         self.refuse_affinity(spot);
+        if !handed.chosen {
+            self.warn_of_idle_health(spot, "there is no other target to take instead");
+        }
         let before = self.report.mistakes.len();
         let provider_spot = self.field(spot, "provider");
         let provider_text = provider_spot.as_ref().and_then(|s| self.string(s, "a provider"));

@@ -139,6 +139,10 @@ impl<'k, 'r> Compiler<'k, 'r> {
                 Balance::Weight
             }
         };
+        if choice.is_some() {
+            let why = "on targets that a condition chooses; strategies among them take it over";
+            self.warn_of_idle_health(spot, why);
+        }
         let handed = &handed.to_targets(&balance, choice.is_none());
         let nodes = self.targets(targets, path, handed, depth)?;
         match choice {
