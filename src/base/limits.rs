@@ -45,7 +45,11 @@ pub const TAP_VALUE_BYTES_MAX: usize = 16 * 1024;
 /// Read buffer of a connection in use, in bytes.
 pub const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// Read buffers a core keeps for reuse.
-pub const POOLED_BUFFERS_MAX: usize = 1024;
+pub const POOLED_BUFFERS_MAX: usize = 256;
+/// Reads of a core that may wait with a whole buffer, 16 MiB of them: beyond that a connection waits with a small one.
+pub const WHOLE_READS_MAX: usize = 1024;
+/// Buffer of a read that waits beyond that, in bytes: an event of a stream fits, and mostly a head.
+pub const SMALL_READ_BYTES: usize = 512;
 
 /// Nesting of a routing policy.
 pub const POLICY_DEPTH_MAX: usize = 10;
@@ -72,6 +76,8 @@ pub const POOL_ORIGINS_MAX: usize = 512;
 /// How long an upstream connection may idle before it is closed: below the 60 s of common load balancers.
 pub const POOL_IDLE_FOR: Duration = Duration::from_secs(55);
 
+/// How long civil time is reckoned from one look at the system's: a clock that is set shows within that time.
+pub const CIVIL_TIME_FOR: Duration = Duration::from_secs(1);
 /// How long a resolved name is used before it is asked for again.
 pub const DNS_FRESH_FOR: Duration = Duration::from_secs(30);
 /// How long a failed look-up is remembered.
@@ -122,8 +128,11 @@ pub const DNS_ADDRESSES_MAX: usize = 16;
 /// Plaintext sealed at a time, in bytes: four records, so that a large body is not doubled in memory.
 pub const TLS_PIECE_BYTES: usize = 64 * 1024;
 
-/// Submission entries of a core's ring.
-pub const RING_ENTRIES: u32 = 1024;
+/// Submission entries of a core's ring: what a turn of the event loop has gathered goes to the kernel when they are
+/// full, so that the first stream of a burst does not wait for the last one's turn.
+pub const RING_ENTRIES: u32 = 64;
+/// Completion entries of a core's ring: a burst of this many is taken in one turn.
+pub const RING_COMPLETIONS: u32 = 4096;
 /// How long a core waits after a failed accept.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// How long the accept queue must be quiet before a draining core closes its listener.

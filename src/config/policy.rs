@@ -11,7 +11,7 @@ use crate::{
 
 pub use super::health::{Balance, Breaker, HashBy, HashField, Watch, Watched};
 use super::{
-    Origin,
+    Origin, Timeouts,
     condition::{Condition, Then},
 };
 
@@ -205,4 +205,17 @@ pub struct TimeoutOverrides {
     pub idle: Option<Duration>,
     /// See [`super::Timeouts`]; on the root only.
     pub total: Option<Duration>,
+}
+
+impl TimeoutOverrides {
+    /// These over those of the file. The total bounds the exchange, not its tries: it stays the file's.
+    #[must_use]
+    pub fn over(self, file: Timeouts) -> Timeouts {
+        Timeouts {
+            connect: self.connect.unwrap_or(file.connect),
+            first_byte: self.first_byte.unwrap_or(file.first_byte),
+            idle: self.idle.unwrap_or(file.idle),
+            total: file.total,
+        }
+    }
 }

@@ -7,6 +7,7 @@ use super::{
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
     outgoing::{Outgoing, Sources},
+    passing::Media,
     question::Question,
     respond::Notes,
     route::Call,
@@ -72,6 +73,7 @@ enum Kept<N: Net> {
 /// A try that brought an answer.
 pub(super) struct Tried<N: Net> {
     pub(super) answer: AnswerOf<N>,
+    pub(super) media: Media,
     pub(super) route: Route,
     pub(super) outgoing: Outgoing,
     pub(super) adapter: &'static dyn crate::provider::Adapter,
@@ -148,7 +150,7 @@ impl Attempts<'_> {
         }
         notes.retry_count = walk.retry_attempt_count();
         match kept {
-            Kept::Answer(tried) => self.pass_on(client, *tried, entry, notes).await,
+            Kept::Answer(tried) => Box::pin(self.pass_on(client, tried, entry, notes)).await,
             Kept::Fault(fault) => Err(fault),
             Kept::Nothing => Err(too_late.or(unfit).unwrap_or_else(no_target)),
         }
@@ -210,8 +212,10 @@ impl Attempts<'_> {
                 let adapter = target.adapter;
                 let strict = target.strict;
                 let model = target.model.as_deref().unwrap_or_default().to_owned();
-                let tried = Tried { answer, route, outgoing, adapter, timeouts, strict, model };
-                self.answered(client, tried, entry, notes).await
+                let media = Media::of(&answer);
+                let tried =
+                    Tried { answer, media, route, outgoing, adapter, timeouts, strict, model };
+                self.answered(client, Box::new(tried), entry, notes).await
             }
             Err(Failed::ClientGone) => Err(gone("the client closed before it was answered")),
             Err(Failed::RequestTimeout(fault)) => {
@@ -237,7 +241,7 @@ impl Attempts<'_> {
         times: &mut Milestones,
     ) -> (Route, Timeouts, Result<AnswerOf<N>, Failed>) {
         let config = &self.epoch.config;
-        let timeouts = timeouts_of(leaf, config.timeouts);
+        let timeouts = leaf.timeouts.over(config.timeouts);
         let key = target.virtual_key.and_then(|id| config.virtual_keys.get(id.0 as usize));
         let ca = key.and_then(|key| key.ca.clone());
         let tls =
@@ -262,7 +266,7 @@ impl Attempts<'_> {
         let outcome = match self.question {
             Question::Upload => {
                 let most = config.limits.upload_bytes;
-                upload::attempt(client, self.incoming, &attempt, most, times).await
+                Box::pin(upload::attempt(client, self.incoming, &attempt, most, times)).await
             }
             _ => upstream::attempt(client, &attempt, times).await,
         };
@@ -273,7 +277,7 @@ impl Attempts<'_> {
     async fn answered<'e, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        tried: Tried<N>,
+        tried: Box<Tried<N>>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<End<N>, Fault> {
@@ -299,7 +303,7 @@ impl Attempts<'_> {
         if let Some(attempt) = entry.attempt() {
             (attempt.ended, attempt.left) = (at, "status");
         }
-        Ok(End::Left { outcome, kept: Kept::Answer(Box::new(tried)) })
+        Ok(End::Left { outcome, kept: Kept::Answer(tried) })
     }
 
     fn sources<'s>(&'s self, target: &'s ResolvedTarget<'s>, leaf: &'s Leaf) -> Sources<'s> {
@@ -364,15 +368,6 @@ fn note_times(entry: &mut Entry<'_>, notes: &mut Notes<'_>, times: &Milestones) 
     entry.times.sent = sent;
     entry.times.first_byte = first;
     (notes.timing.sent, notes.timing.first_byte) = (times.sent, times.first_byte);
-}
-
-fn timeouts_of(leaf: &Leaf, file: Timeouts) -> Timeouts {
-    Timeouts {
-        connect: leaf.timeouts.connect.unwrap_or(file.connect),
-        first_byte: leaf.timeouts.first_byte.unwrap_or(file.first_byte),
-        idle: leaf.timeouts.idle.unwrap_or(file.idle),
-        total: file.total,
-    }
 }
 
 /// What the walk makes of a fault.

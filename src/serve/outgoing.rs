@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
-use smallvec::SmallVec;
 
 use super::{connection::Incoming, question::Question, route::Call};
 use crate::{
@@ -22,7 +21,7 @@ use crate::{
 /// A request, ready to be written.
 pub struct Outgoing {
     /// Head and body, in order.
-    pub parts: SmallVec<[Bytes; 10]>,
+    pub parts: Vec<Bytes>,
     /// How the provider serves it.
     pub fit: Fit,
     /// Whether a stream is asked for, after overrides.
@@ -57,7 +56,7 @@ impl Sources<'_> {
         let adapter = self.target.adapter;
         let fit = adapter.fit(self.call.endpoint);
         let mut outgoing = Outgoing {
-            parts: SmallVec::new(),
+            parts: Vec::with_capacity(4),
             fit,
             stream: false,
             withhold_usage: false,
@@ -292,7 +291,7 @@ struct StreamOptions {
     stream: bool,
     include_usage: bool,
     /// The client's `stream_options` with `include_usage` added.
-    with_usage: Vec<u8>,
+    with_usage: Cow<'static, [u8]>,
 }
 
 impl StreamOptions {
@@ -304,7 +303,7 @@ impl StreamOptions {
             stream,
             // Dropped by the config: the provider does not take the field at all.
             include_usage: params::drops(sources.leaf, "stream_options"),
-            with_usage: b"{\"include_usage\":true}".to_vec(),
+            with_usage: Cow::Borrowed(b"{\"include_usage\":true}"),
         };
         if let Some(raw) = given.filter(|_| stream) {
             options.read(raw);

@@ -19,7 +19,6 @@ use crate::{
 };
 
 /// A request's body.
-#[expect(clippy::large_enum_variant, reason = "JSON is the usual one, and one exists an exchange")]
 pub enum Question {
     /// None, or one that is no JSON and small enough to be held.
     Opaque(Bytes),

@@ -42,11 +42,20 @@ pub(super) struct HeaderSpan {
     pub(super) value: Span,
 }
 
+impl HeaderSpan {
+    /// From the name to the end of the value. An empty value may lie anywhere: the line then ends with the name, and is
+    /// none.
+    fn line(self) -> Span {
+        let end = if self.value.end > self.value.start { self.value.end } else { 0 };
+        Span { start: self.name.start, end }
+    }
+}
+
 /// The headers of a head, in order; `head` is always the bytes that the head was parsed from. Heads of both kinds
 /// dereference to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderList {
-    pub(super) spans: SmallVec<[HeaderSpan; 24]>,
+    pub(super) spans: Vec<HeaderSpan>,
     /// The names listed in `Connection`, options such as `close` aside.
     pub(super) listed: SmallVec<[Span; 2]>,
 }
@@ -91,6 +100,20 @@ impl HeaderList {
         })
     }
 
+    /// The same, each with its whole line as it came, but for the line end: what a parser has let through can be passed
+    /// on as it is.
+    pub fn end_to_end_lines<'a>(
+        &'a self,
+        head: &'a [u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        self.spans.iter().filter_map(move |span| {
+            let name = span.name.of(head);
+            let passes = !is_hop_by_hop(name)
+                && !self.listed_in_connection(head).any(|listed| listed.eq_ignore_ascii_case(name));
+            passes.then(|| (name, span.line().of(head)))
+        })
+    }
+
     /// The header names that `Connection` lists, options such as `close` aside.
     pub fn listed_in_connection<'a>(
         &'a self,
@@ -101,7 +124,8 @@ impl HeaderList {
 
     /// Notes where the tokenizer's findings, slices of `head`, stand in it.
     pub(super) fn locate(head: &[u8], found: &[Header<'_>]) -> Result<HeaderList, HeadError> {
-        let mut headers = HeaderList::default();
+        let spans = Vec::with_capacity(found.len());
+        let mut headers = HeaderList { spans, ..HeaderList::default() };
         for Header { name, value } in found {
             if name.len() > HEADER_NAME_BYTES_MAX {
                 return Err(HeadError::NameTooLong);

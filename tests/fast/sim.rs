@@ -25,6 +25,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -224,7 +225,7 @@ impl Gate {
     fn run<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> T {
         let net = self.world.net();
         let end = net.now().after(Duration::from_secs(86_400));
-        let raced = async move { race(future, net.sleep_until(end)).await };
+        let raced = async move { race(pin!(future), pin!(net.sleep_until(end))).await };
         match self.world.run_until(raced) {
             First::Left(value) => value,
             First::Right(()) => panic!("nothing came for a day"),

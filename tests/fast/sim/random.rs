@@ -1,7 +1,7 @@
 //! A thousand gateways, each with a config, targets, faults, links and clients drawn from its seed. Whatever happens in
 //! a world, what a user relies on holds at its end. `SIM_SEED=n` replays one, `SIM_WORLDS=n` runs more.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, pin::pin, rc::Rc, time::Duration};
 
 use serde_json::{Value, json};
 use trunkline::{
@@ -371,7 +371,7 @@ fn clients(gate: &Gate, dice: &mut Dice) -> Vec<Plan> {
         gate.world.net().spawn(async move {
             match leaves {
                 None => work.await,
-                Some(at) => match race(work, net.sleep_until(at)).await {
+                Some(at) => match race(pin!(work), pin!(net.sleep_until(at))).await {
                     First::Left(()) | First::Right(()) => {}
                 },
             }
