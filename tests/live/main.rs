@@ -17,6 +17,7 @@ mod dump;
 mod errors;
 mod estimate;
 mod gone;
+mod health;
 mod integrity;
 mod leaks;
 mod log;
