@@ -298,6 +298,8 @@ impl Gate {
         self.world.run_for(Duration::from_secs(1));
         assert_eq!(self.world.open_connections(), 0, "connections were left open");
         assert_eq!(self.world.tasks(), CORE_TASKS, "tasks were left");
+        let Counters { connections_open, upstream_idle, .. } = &*self.counters;
+        assert_eq!((connections_open.get(), upstream_idle.get()), (0, 0), "gauges that lie");
     }
 }
 

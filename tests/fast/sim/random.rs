@@ -190,6 +190,7 @@ fn judge_answer(asked: &Ask, answer: &Answer, record: &Record) {
         assert_eq!(said, text, "{}", told());
         assert!(!record.truncated && !record.client_gone, "{}", told());
         assert_eq!(record.client_bytes_out, answer.bytes as u64, "{}", told());
+        assert_eq!(record.virtual_key, answer.served_by(), "another target's words: {}", told());
     } else {
         assert!(said.is_empty() || TARGETS.iter().any(|name| text_of(name).starts_with(&said)));
         assert!(!record.error_kind.is_empty() || answer.status != 200, "{}", told());

@@ -9,9 +9,9 @@ fn stream() -> String {
     format!("{STREAM_HEAD}{}{}{}{}", role(), word("a "), word("b"), ending())
 }
 
-/// Every byte where more worlds are asked for, else so many apart.
+/// Every byte where that is asked for, else so many apart.
 fn step(every: usize) -> usize {
-    if std::env::var_os("SIM_WORLDS").is_some() { 1 } else { every }
+    if std::env::var_os("SIM_EVERY_BYTE").is_some() { 1 } else { every }
 }
 
 /// A whole answer from one target, or one that says what is missing; and one record that agrees.
