@@ -128,8 +128,11 @@ pub const DNS_ADDRESSES_MAX: usize = 16;
 /// Plaintext sealed at a time, in bytes: four records, so that a large body is not doubled in memory.
 pub const TLS_PIECE_BYTES: usize = 64 * 1024;
 
-/// Submission entries of a core's ring.
-pub const RING_ENTRIES: u32 = 1024;
+/// Submission entries of a core's ring: what a turn of the event loop has gathered goes to the kernel when they are
+/// full, so that the first stream of a burst does not wait for the last one's turn.
+pub const RING_ENTRIES: u32 = 64;
+/// Completion entries of a core's ring: a burst of this many is taken in one turn.
+pub const RING_COMPLETIONS: u32 = 4096;
 /// How long a core waits after a failed accept.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// How long the accept queue must be quiet before a draining core closes its listener.

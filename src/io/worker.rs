@@ -125,10 +125,12 @@ pub fn run_alone<W: Future>(
 /// request. An older kernel gets a plain ring.
 fn ring_builder() -> io_uring::Builder {
     let mut builder = io_uring::IoUring::builder();
+    builder.setup_cqsize(limits::RING_COMPLETIONS);
+    let plain = builder.clone();
     builder.setup_single_issuer().setup_defer_taskrun();
     match builder.build(8) {
         Ok(_) => builder,
-        Err(_) => io_uring::IoUring::builder(),
+        Err(_) => plain,
     }
 }
 

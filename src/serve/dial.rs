@@ -12,6 +12,7 @@ use crate::{
         units::Instant,
     },
     io::{
+        buffer::WriteList,
         inbound::Inbound,
         net::{Net, Reader, Writer},
         pool::{Route, Upstream},
@@ -41,7 +42,8 @@ pub async fn open<N: Net, R: Reader, W: Writer>(
             return Err(attempt.ran_out(deadline, Stage::Connect, connect_timeout(attempt)));
         }
     };
-    Ok(Upstream { inbound: Inbound::new(reader, client.core.pages.clone()), writer })
+    let inbound = Inbound::new(reader, client.core.pages.clone());
+    Ok(Upstream { inbound, writer, spare: WriteList::new() })
 }
 
 type Halves<N> = (MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>);

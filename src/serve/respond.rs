@@ -98,9 +98,9 @@ pub fn passed_on(
     let mut out = BytesMut::with_capacity(bytes.len() + 512);
     let write = |out: &mut BytesMut| -> Result<(), RenderError> {
         let mut head = HeadWriter::response(out, answer.status)?;
-        for (name, value) in answer.end_to_end(bytes) {
-            if !is_withheld(name, content_type.is_some()) {
-                head.header(name, value)?;
+        for (name, line) in answer.end_to_end_lines(bytes) {
+            if !line.is_empty() && !is_withheld(name, content_type.is_some()) {
+                head.known_line(line);
             }
         }
         if let Some(content_type) = content_type {
@@ -177,7 +177,7 @@ fn note(head: &mut HeadWriter<'_>, notes: &Notes<'_>) -> Result<(), RenderError>
         )?;
         let mut digits = itoa::Buffer::new();
         head.header("x-portkey-retry-attempt-count", digits.format(notes.retry_count))?;
-        head.header("x-portkey-cache-status", "DISABLED")?;
+        head.known_line(b"x-portkey-cache-status: DISABLED");
     }
     if !notes.dropped_params.is_empty() {
         head.header("x-trunkline-dropped-params", &notes.dropped_params)?;

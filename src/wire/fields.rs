@@ -42,6 +42,15 @@ pub(super) struct HeaderSpan {
     pub(super) value: Span,
 }
 
+impl HeaderSpan {
+    /// From the name to the end of the value. An empty value may lie anywhere: the line then ends with the name, and is
+    /// none.
+    fn line(self) -> Span {
+        let end = if self.value.end > self.value.start { self.value.end } else { 0 };
+        Span { start: self.name.start, end }
+    }
+}
+
 /// The headers of a head, in order; `head` is always the bytes that the head was parsed from. Heads of both kinds
 /// dereference to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,6 +97,20 @@ impl HeaderList {
             let is_listed =
                 || self.listed_in_connection(head).any(|listed| listed.eq_ignore_ascii_case(name));
             !is_hop_by_hop(name) && !is_listed()
+        })
+    }
+
+    /// The same, each with its whole line as it came, but for the line end: what a parser has let through can be passed
+    /// on as it is.
+    pub fn end_to_end_lines<'a>(
+        &'a self,
+        head: &'a [u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        self.spans.iter().filter_map(move |span| {
+            let name = span.name.of(head);
+            let passes = !is_hop_by_hop(name)
+                && !self.listed_in_connection(head).any(|listed| listed.eq_ignore_ascii_case(name));
+            passes.then(|| (name, span.line().of(head)))
         })
     }
 

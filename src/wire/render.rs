@@ -93,6 +93,15 @@ impl<'a> HeadWriter<'a> {
         Ok(())
     }
 
+    /// Adds a header line that this tree's parser took from a head (see [`super::fields::HeaderList::end_to_end_lines`]),
+    /// or that is a constant of the program: in one piece, without looking at it again.
+    pub fn known_line(&mut self, line: &[u8]) {
+        debug_assert!(is_value(line), "a line end within a header line");
+        self.out.reserve(line.len() + 2);
+        self.out.put_slice(line);
+        self.out.put_slice(b"\r\n");
+    }
+
     /// Says that the body has that many bytes.
     pub fn length(&mut self, bytes: u64) -> Result<(), RenderError> {
         self.frame()?;
