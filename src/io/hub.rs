@@ -1,4 +1,4 @@
-//! The only place where cores meet: the published epoch, and each core's mailbox. A core looks at its mailbox when
+//! The only place where cores meet: the published epoch, the ceilings of the process, and each core's mailbox. A core looks at its mailbox when
 //! its bell rings (a byte on a socket pair, which both drivers can wait for), never on the request path.
 
 use std::{
@@ -10,8 +10,8 @@ use std::{
     },
 };
 
-use super::{dns::Answer, tls};
-use crate::config::Config;
+use super::{dns::Answer, ledger::Ledger, tls};
+use crate::{base::limits, config::Config};
 
 /// One immutable state of all configuration, with what was loaded for it.
 pub struct Epoch {
@@ -33,13 +33,22 @@ pub struct Hub {
     draining: AtomicBool,
     mailboxes: Vec<Arc<Mailbox>>,
     refusal: Mutex<Option<String>>,
+    /// Exchanges that may be in flight.
+    pub in_flight: Arc<Ledger>,
+    /// Memory that may be accounted, in bytes.
+    pub memory: Arc<Ledger>,
 }
 
 impl Hub {
     /// A hub for these mailboxes, one a core.
     #[must_use]
     pub fn new(epoch: Arc<Epoch>, mailboxes: Vec<Arc<Mailbox>>) -> Hub {
+        let cores = mailboxes.len();
+        let ledger = |total, lease_max| Arc::new(Ledger::new(total, cores, lease_max));
+        let (in_flight, memory) = ceilings(&epoch.config);
         Hub {
+            in_flight: ledger(in_flight, limits::IN_FLIGHT_LEASE_MAX),
+            memory: ledger(memory, limits::MEMORY_LEASE_BYTES_MAX),
             number: AtomicU64::new(epoch.number),
             epoch: Mutex::new(epoch),
             draining: AtomicBool::new(false),
@@ -62,6 +71,9 @@ impl Hub {
     /// Publishes an epoch: exchanges that begin from here on run on it.
     pub fn publish(&self, epoch: Arc<Epoch>) {
         let number = epoch.number;
+        let (in_flight, memory) = ceilings(&epoch.config);
+        self.in_flight.resize(in_flight);
+        self.memory.resize(memory);
         *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
         self.number.store(number, Ordering::Release);
     }
@@ -89,6 +101,12 @@ impl Hub {
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
+}
+
+/// How many exchanges may be in flight, and how many bytes be accounted.
+fn ceilings(config: &Config) -> (u64, u64) {
+    let limits = &config.limits;
+    (limits.in_flight.map_or(limits::IN_FLIGHT_AUTO, |count| count as u64), limits.memory_bytes)
 }
 
 /// What is said to a core from outside.

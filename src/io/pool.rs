@@ -12,7 +12,10 @@ use super::{
     net::Reader,
     tls::{MaybeTlsReader, MaybeTlsWriter},
 };
-use crate::base::{limits, units::Instant};
+use crate::{
+    base::{limits, units::Instant},
+    journal::metrics::UpstreamPlace,
+};
 
 /// Where a connection leads: two requests may share one only if all of it is equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +38,8 @@ pub struct Upstream<R, W> {
     pub inbound: Inbound<MaybeTlsReader<R>>,
     /// What we send it.
     pub writer: MaybeTlsWriter<W>,
+    /// Its place among those that are open.
+    pub place: UpstreamPlace,
 }
 
 /// The idle connections of a core.

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use bytes::Bytes;
+
 use super::{
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
@@ -33,6 +35,7 @@ use crate::{
         resolve::ResolvedTarget,
         target::Choice,
     },
+    provider::Fit,
 };
 
 /// What all tries of an exchange share.
@@ -185,6 +188,9 @@ impl Attempts<'_> {
             Err(fault) => return Ok(self.left(client, entry, Outcome::Unfit, fault)),
         };
         entry.stream |= outgoing.stream;
+        if outgoing.fit == Fit::Translate {
+            client.hold.rendered(outgoing.parts.iter().map(Bytes::len).sum());
+        }
         let mut times = Milestones::default();
         let asked = self.ask(client, leaf.leaf, &target, &outgoing, started, &mut times).await;
         note_times(entry, notes, &times);

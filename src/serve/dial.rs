@@ -18,6 +18,7 @@ use crate::{
         race::{First, race},
         tls::{self, MaybeTlsReader, MaybeTlsWriter},
     },
+    journal::metrics::UpstreamPlace,
 };
 
 /// Opens a connection to the first address that takes one.
@@ -41,7 +42,9 @@ pub async fn open<N: Net, R: Reader, W: Writer>(
             return Err(attempt.ran_out(deadline, Stage::Connect, connect_timeout(attempt)));
         }
     };
-    Ok(Upstream { inbound: Inbound::new(reader, client.core.pages.clone()), writer })
+    client.core.counters.upstream_connections.add(1);
+    let place = UpstreamPlace::take(&client.core.counters);
+    Ok(Upstream { inbound: Inbound::new(reader, client.core.pages.clone()), writer, place })
 }
 
 type Halves<N> = (MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>);

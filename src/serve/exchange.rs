@@ -13,6 +13,7 @@ use super::{
     respond::{Notes, Timing},
     route::{Call, Route, dialect_of, route},
     target::TargetRules,
+    tend,
 };
 use crate::{
     base::{
@@ -75,7 +76,8 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     let mut entry = begin(client, incoming, &epoch, dialect);
     let mut notes = begin_notes(&entry);
     let sent_before = client.sent;
-    let outcome = match &call {
+    let admitted = call.as_ref().map_err(Fault::clone).and_then(|call| client.hold.begin().map(|()| call));
+    let outcome = match admitted {
         Ok(call) => {
             let work = exchange(client, incoming, call, &epoch, &mut entry, &mut notes);
             guard(Box::pin(work)).await.unwrap_or_else(|place| {
@@ -83,7 +85,7 @@ async fn logged<N: Net, R: Reader, W: Writer>(
                 Err(rescue::bug(&place))
             })
         }
-        Err(fault) => Err(fault.clone()),
+        Err(fault) => Err(fault),
     };
     let after = match outcome {
         Ok(after) => after,
@@ -101,6 +103,7 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     entry.client_bytes_in = incoming.bytes.len() as u64 + client.body_taken;
     entry.client_bytes_out = client.sent - sent_before;
     finish(client, entry, &epoch).await;
+    client.hold.end();
     after
 }
 
@@ -213,9 +216,7 @@ async fn finish<N: Net, R: Reader, W: Writer>(
     epoch: &Epoch,
 ) {
     entry.times.flushed = entry.at(client.now());
-    let counters = &client.core.counters;
-    counters.clients_gone.add(u64::from(entry.client_gone));
-    counters.truncated.add(u64::from(entry.truncated));
+    tend::ended(client, &entry, epoch);
     if epoch.config.log.as_ref().is_some_and(|log| log.on_full == crate::config::OnFull::Wait) {
         local::await_log_room(client).await;
     }

@@ -141,7 +141,6 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
         }
     }
     let upstream = dial::open(client, attempt).await?;
-    client.core.counters.upstream_connections.add(1);
     times.connected = Some(client.now());
     converse(client, attempt, upstream, times).await.map_err(|broken| broken.failed)
 }
