@@ -226,6 +226,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
             _ => Ending::of(self.passage.incoming, length),
         };
         self.ending = Some(ending);
+        self.client.hold.answer(0);
         self.client.answered = Some(self.answer.head.status);
         if let Some(bodies) = &mut self.client.bodies {
             let own = self.passage.content_type.map(str::as_bytes);

@@ -109,8 +109,9 @@ pub async fn answer<N: Net, R: Reader, W: Writer>(
     notes.error_source = Some(fault.source.as_str());
     notes.timing.now = client.now();
     notes.last = client.core.draining.get();
-    let wait = retry_after_seconds(client.core.net.random()).to_string();
-    let retry = matches!(fault.kind, Kind::Overloaded).then_some(("retry-after", &*wait));
+    let overloaded = fault.kind == Kind::Overloaded;
+    let wait = overloaded.then(|| retry_after_seconds(client.core.net.random()).to_string());
+    let retry = wait.as_deref().map(|wait| ("retry-after", wait));
     let allow = match (fault.kind, &fault.param) {
         (Kind::Method, Some(methods)) => Some(("allow", &**methods)),
         _ => None,
