@@ -53,7 +53,7 @@ impl<N: Net> Connection<N> {
     /// Opens it ahead of the first request. A failure shows at that request.
     pub async fn open(&mut self, deadline: Instant) {
         let net = self.line.net.clone();
-        let opened = self.timer.within(&net, deadline, self.line.connect()).await;
+        let opened = self.timer.within(&net, deadline, pin!(self.line.connect())).await;
         if let Ok(Ok(link)) = opened {
             self.line.link = Some(link);
         }
@@ -67,7 +67,6 @@ impl<N: Net> Connection<N> {
         let (mut begun, mut result) = (None, Err(Fault::Timeout));
         if now < ask.deadline {
             begun = Some(now);
-            // Pinned here: the timer takes what it runs by value, and this is some kilobytes.
             let work = pin!(self.line.attempt(ask, tally, &mut seen));
             let done = self.timer.within(&net, ask.deadline, work).await;
             // Out of time, the connection that the work held is dropped with it, as a read cut short requires.

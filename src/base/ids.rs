@@ -18,8 +18,34 @@ pub struct ApiKeyId(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u128);
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+impl RequestId {
+    /// Its digits, without an allocation.
+    #[must_use]
+    pub fn digits(self) -> RequestIdDigits {
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(self.0.to_be_bytes()) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        }
+        RequestIdDigits(digits)
     }
 }
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.digits().as_str())
+    }
+}
+
+/// A request's id as text.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestIdDigits([u8; 32]);
+
+impl RequestIdDigits {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default() // digits are ASCII
+    }
+}
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -45,7 +45,11 @@ pub const TAP_VALUE_BYTES_MAX: usize = 16 * 1024;
 /// Read buffer of a connection in use, in bytes.
 pub const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// Read buffers a core keeps for reuse.
-pub const POOLED_BUFFERS_MAX: usize = 1024;
+pub const POOLED_BUFFERS_MAX: usize = 256;
+/// Reads of a core that may wait with a whole buffer, 16 MiB of them: beyond that a connection waits with a small one.
+pub const WHOLE_READS_MAX: usize = 1024;
+/// Buffer of a read that waits beyond that, in bytes: an event of a stream fits, and mostly a head.
+pub const SMALL_READ_BYTES: usize = 512;
 
 /// Nesting of a routing policy.
 pub const POLICY_DEPTH_MAX: usize = 10;
@@ -72,6 +76,8 @@ pub const POOL_ORIGINS_MAX: usize = 512;
 /// How long an upstream connection may idle before it is closed: below the 60 s of common load balancers.
 pub const POOL_IDLE_FOR: Duration = Duration::from_secs(55);
 
+/// How long civil time is reckoned from one look at the system's: a clock that is set shows within that time.
+pub const CIVIL_TIME_FOR: Duration = Duration::from_secs(1);
 /// How long a resolved name is used before it is asked for again.
 pub const DNS_FRESH_FOR: Duration = Duration::from_secs(30);
 /// How long a failed look-up is remembered.
@@ -372,4 +378,5 @@ pub const SLOW_SAID_MAX: usize = 20;
 pub const SLOW_SAID_EVERY: Duration = Duration::from_secs(10);
 
 const _: () = assert!(EXCHANGE_BYTES * 64 < MEMORY_BYTES_MIN);
-const _: () = assert!(MEMORY_BYTES_MAX < i64::MAX as u64 / 2 && IN_FLIGHT_AUTO < i64::MAX as u64 / 2);
+const _: () =
+    assert!(MEMORY_BYTES_MAX < i64::MAX as u64 / 2 && IN_FLIGHT_AUTO < i64::MAX as u64 / 2);

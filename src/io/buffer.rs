@@ -8,14 +8,13 @@
 use bytes::{Buf, Bytes};
 use libc::iovec;
 use monoio::buf::IoVecBuf;
-use smallvec::SmallVec;
 
 use crate::base::limits;
 
 /// Bytes to write, in order. Reusable: a finished write hands it back empty, with its allocations.
 #[derive(Default)]
 pub struct WriteList {
-    parts: SmallVec<[Bytes; 8]>,
+    parts: Vec<Bytes>,
     /// Parts before this one are written.
     next: usize,
     /// Points into `parts[next..]`; rebuilt before each write, read by the kernel during it.

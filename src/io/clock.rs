@@ -1,8 +1,14 @@
 //! The process's clocks and the dice of a core: where time and chance enter the program.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    cell::Cell,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use crate::base::units::{Instant, UnixTime};
+use crate::base::{
+    limits,
+    units::{Instant, UnixTime},
+};
 
 /// The monotonic clock, counted from the start of the process, and civil time.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +39,63 @@ impl Clock {
     pub fn unix_now(&self) -> UnixTime {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixTime { nanos: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX) }
+    }
+}
+
+/// The clock of one core: it stands still between two events, so that however often it is asked while one is worked
+/// on, the system is asked once.
+#[derive(Debug)]
+pub struct EventClock {
+    clock: Clock,
+    now: Cell<Instant>,
+    /// A moment in both times; civil time is reckoned from it.
+    unix: Cell<(Instant, UnixTime)>,
+    stale: Cell<bool>,
+    /// It never stands still.
+    exact: bool,
+}
+
+impl EventClock {
+    /// A clock that stands still between events.
+    #[must_use]
+    pub fn new(clock: Clock) -> EventClock {
+        let now = clock.now();
+        let unix = Cell::new((now, clock.unix_now()));
+        EventClock { clock, now: Cell::new(now), unix, stale: Cell::new(true), exact: false }
+    }
+
+    /// A clock that asks the system each time: for those who measure.
+    #[must_use]
+    pub fn exact(clock: Clock) -> EventClock {
+        EventClock { exact: true, ..EventClock::new(clock) }
+    }
+
+    /// Something has happened.
+    pub fn event(&self) {
+        self.stale.set(true);
+    }
+
+    /// Nanoseconds since the start, at the last event.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        if self.stale.replace(self.exact) {
+            self.now.set(self.clock.now());
+        }
+        self.now.get()
+    }
+
+    /// Civil time at the last event. The system is asked about it once a second.
+    #[must_use]
+    pub fn unix_now(&self) -> UnixTime {
+        let now = self.now();
+        let (since, unix) = self.unix.get();
+        let passed = now.nanos.saturating_sub(since.nanos);
+        if passed < limits::CIVIL_TIME_FOR.as_nanos() as u64 {
+            return UnixTime { nanos: unix.nanos + passed };
+        }
+        let unix = self.clock.unix_now();
+        self.unix.set((now, unix));
+        unix
     }
 }
 

@@ -2,10 +2,12 @@
 //! `fill` may be dropped and called again, so it can be raced against deadlines and other connections.
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
     io,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    rc::Rc,
+    task::{Context, Poll, Waker},
 };
 
 use bytes::BytesMut;
@@ -13,31 +15,54 @@ use bytes::BytesMut;
 use super::{net::Reader, pages::Pages};
 use crate::base::limits;
 
-type Pending<R> = Pin<Box<dyn Future<Output = (R, io::Result<usize>, BytesMut)>>>;
-
-enum State<R> {
-    /// No read under way.
-    Idle(R),
-    /// A read is under way and holds the reader and a buffer of its own.
-    Reading(Pending<R>),
-    /// Between the two; also after a panic in a read.
-    Gone,
-}
-
 /// Bytes received and not yet consumed, and the means to get more.
 pub struct Inbound<R> {
-    state: State<R>,
+    reader: Reading<R>,
+    /// Where a buffer is handed to the reading loop and comes back filled.
+    hatch: Rc<Hatch>,
+    /// Whether a read is under way; it has a buffer of its own.
+    reading: bool,
     buffer: BytesMut,
     pages: Pages,
     ended: bool,
     received: u64,
 }
 
+/// The reader, or the loop that it was moved into by the first read. One loop a connection: a future made anew for
+/// each read would cost an allocation a read.
+enum Reading<R> {
+    NotYet(R),
+    Loop(Pin<Box<dyn Future<Output = ()>>>),
+    /// While the loop is polled; for good after a panic in a read.
+    Gone,
+}
+
+#[derive(Default)]
+struct Hatch {
+    empty: Cell<Option<BytesMut>>,
+    filled: Cell<Option<(io::Result<usize>, BytesMut)>>,
+}
+
+impl Hatch {
+    async fn empty(&self) -> BytesMut {
+        poll_fn(|_| self.empty.take().map_or(Poll::Pending, Poll::Ready)).await
+    }
+
+    async fn run<R: Reader>(self: Rc<Hatch>, mut reader: R) {
+        loop {
+            let buffer = self.empty().await;
+            self.filled.set(Some(reader.read(buffer).await));
+        }
+    }
+}
+
 impl<R: Reader> Inbound<R> {
     /// Wraps a reader. No buffer is held until the first read.
     pub fn new(reader: R, pages: Pages) -> Inbound<R> {
         Inbound {
-            state: State::Idle(reader),
+            reader: Reading::NotYet(reader),
+            hatch: Rc::default(),
+            reading: false,
             buffer: BytesMut::new(),
             pages,
             ended: false,
@@ -53,7 +78,7 @@ impl<R: Reader> Inbound<R> {
 
     /// Whether a read is under way.
     pub fn is_reading(&self) -> bool {
-        matches!(self.state, State::Reading(_))
+        self.reading
     }
 
     /// Whether the peer has said that it will send no more.
@@ -67,8 +92,8 @@ impl<R: Reader> Inbound<R> {
     }
 
     /// Waits for more bytes; `Ok(0)`: the peer will send no more.
-    pub async fn fill(&mut self) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_fill(cx)).await
+    pub fn fill(&mut self) -> impl Future<Output = io::Result<usize>> + Unpin {
+        poll_fn(|cx| self.poll_fill(cx))
     }
 
     /// See [`Inbound::fill`].
@@ -76,14 +101,18 @@ impl<R: Reader> Inbound<R> {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        if let State::Idle(_) = self.state {
+        if !self.reading {
             self.begin();
         }
-        let State::Reading(pending) = &mut self.state else {
+        let Reading::Loop(mut reading) = std::mem::replace(&mut self.reader, Reading::Gone) else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        let (reader, result, buffer) = ready!(pending.as_mut().poll(cx));
-        self.state = State::Idle(reader);
+        // The loop never ends: what it brings lies in the hatch.
+        let _ = reading.as_mut().poll(cx);
+        self.reader = Reading::Loop(reading);
+        let Some((result, buffer)) = self.hatch.filled.take() else { return Poll::Pending };
+        self.reading = false;
+        self.pages.read_ended();
         self.join(buffer);
         match &result {
             Ok(0) | Err(_) => self.ended = true,
@@ -92,18 +121,14 @@ impl<R: Reader> Inbound<R> {
         Poll::Ready(result)
     }
 
-    /// Waits until the peer has gone: a FIN, a reset. Bytes that arrive meanwhile are kept, up to one read buffer;
-    /// beyond that the peer must wait, and its going away is not seen before the next `fill`.
-    pub async fn gone(&mut self) {
-        poll_fn(|cx| self.poll_gone(cx)).await;
-    }
-
-    /// See [`Inbound::gone`].
+    /// Whether the peer has gone: a FIN, a reset. Bytes that arrive meanwhile are kept, up to one read buffer; beyond
+    /// that the peer must wait, and its going away is not seen before the next `fill`.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.is_reading() || self.buffer.len() < limits::READ_BUFFER_BYTES {
-            match ready!(self.poll_fill(cx)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(_) => {}
+        while self.reading || self.buffer.len() < limits::READ_BUFFER_BYTES {
+            match self.poll_fill(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
             }
         }
         Poll::Pending
@@ -134,18 +159,23 @@ impl<R: Reader> Inbound<R> {
     }
 
     fn begin(&mut self) {
-        let State::Idle(mut reader) = std::mem::replace(&mut self.state, State::Gone) else {
-            return;
-        };
+        if let Reading::NotYet(_) = self.reader
+            && let Reading::NotYet(reader) = std::mem::replace(&mut self.reader, Reading::Gone)
+        {
+            self.reader = Reading::Loop(Box::pin(Rc::clone(&self.hatch).run(reader)));
+        }
         // The buffer itself serves where it holds nothing: no byte is copied then.
-        let mut buffer = match self.buffer.is_empty() {
-            true => std::mem::take(&mut self.buffer),
-            false => self.pages.take(),
-        };
-        self.pages.make_room(&mut buffer);
-        self.state = State::Reading(Box::pin(async move {
-            let (result, buffer) = reader.read(buffer).await;
-            (reader, result, buffer)
-        }));
+        let own =
+            if self.buffer.is_empty() { std::mem::take(&mut self.buffer) } else { BytesMut::new() };
+        self.hatch.empty.set(Some(self.pages.for_read(own)));
+        self.reading = true;
+    }
+}
+
+impl<R> Drop for Inbound<R> {
+    fn drop(&mut self) {
+        if self.reading {
+            self.pages.read_ended();
+        }
     }
 }

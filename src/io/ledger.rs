@@ -55,7 +55,8 @@ impl Ledger {
 
     /// Takes what is needed, and up to `wish` if there is so much; `None`: there is less than needed.
     fn take(&self, need: i64, wish: i64) -> Option<i64> {
-        let grant = |free: i64| if free < need { None } else { Some(free - free.min(wish.max(need))) };
+        let grant =
+            |free: i64| if free < need { None } else { Some(free - free.min(wish.max(need))) };
         let before = self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, grant).ok()?;
         Some(before.min(wish.max(need)))
     }

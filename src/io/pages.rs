@@ -1,6 +1,12 @@
 //! A core's read buffers: given out for a read, taken back when a connection idles.
+//!
+//! A read that waits holds its buffer, and most connections wait most of the time. So only so many reads of a core wait
+//! with a whole buffer; what is beyond them waits with a small one, and takes a whole one once bytes have come.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use bytes::BytesMut;
 
@@ -9,7 +15,14 @@ use crate::base::limits;
 /// A handle to the core's buffers.
 #[derive(Clone, Default)]
 pub struct Pages {
-    free: Rc<RefCell<Vec<BytesMut>>>,
+    shared: Rc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    free: RefCell<Vec<BytesMut>>,
+    /// Reads under way.
+    reads: Cell<usize>,
 }
 
 impl Pages {
@@ -22,25 +35,34 @@ impl Pages {
     /// A buffer with room for a read.
     #[must_use]
     pub fn take(&self) -> BytesMut {
-        let pooled = self.free.borrow_mut().pop();
+        let pooled = self.shared.free.borrow_mut().pop();
         pooled.unwrap_or_else(|| BytesMut::with_capacity(limits::READ_BUFFER_BYTES))
     }
 
-    /// Makes sure that `buffer` can take a read: in place if its tail or its consumed front has room, else by
-    /// growing, or by taking a pooled buffer for an empty one.
-    pub fn make_room(&self, buffer: &mut BytesMut) {
-        if buffer.capacity() == 0 {
-            *buffer = self.take();
+    /// A buffer for a read that begins now: the empty `own` if its tail or its consumed front has room, else a pooled
+    /// one; a small one if many reads wait already. Each is to be followed by one [`Pages::read_ended`].
+    pub fn for_read(&self, mut own: BytesMut) -> BytesMut {
+        let reads = self.shared.reads.get();
+        self.shared.reads.set(reads + 1);
+        if reads >= limits::WHOLE_READS_MAX {
+            self.give(own);
+            return BytesMut::with_capacity(limits::SMALL_READ_BYTES);
         }
-        if buffer.capacity() - buffer.len() < limits::READ_BYTES_MIN {
-            buffer.reserve(limits::READ_BUFFER_BYTES);
+        if own.capacity() >= limits::READ_BYTES_MIN || own.try_reclaim(limits::READ_BUFFER_BYTES) {
+            return own;
         }
+        self.take()
+    }
+
+    /// A read has ended, or was given up.
+    pub fn read_ended(&self) {
+        self.shared.reads.set(self.shared.reads.get() - 1);
     }
 
     /// Takes a buffer back. One that grew, or that slices still point into, is let go instead.
     pub fn give(&self, mut buffer: BytesMut) {
         buffer.clear();
-        let mut free = self.free.borrow_mut();
+        let mut free = self.shared.free.borrow_mut();
         if free.len() < limits::POOLED_BUFFERS_MAX && buffer.try_reclaim(limits::READ_BUFFER_BYTES)
         {
             free.push(buffer);
@@ -59,6 +81,18 @@ mod tests {
         let address = buffer.as_ptr();
         pages.give(buffer);
         assert_eq!(pages.take().as_ptr(), address);
+    }
+
+    #[test]
+    fn reads_beyond_the_bound_wait_with_small_buffers_until_others_end() {
+        let pages = Pages::new();
+        for _ in 0..limits::WHOLE_READS_MAX {
+            assert!(pages.for_read(BytesMut::new()).capacity() >= limits::READ_BUFFER_BYTES);
+        }
+        assert!(pages.for_read(BytesMut::new()).capacity() < limits::READ_BYTES_MIN);
+        pages.read_ended();
+        pages.read_ended();
+        assert!(pages.for_read(BytesMut::new()).capacity() >= limits::READ_BUFFER_BYTES);
     }
 
     #[test]

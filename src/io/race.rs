@@ -1,8 +1,11 @@
 //! Waiting for whichever comes first, without a library: two futures, the first one wins ties.
+//!
+//! Futures are taken pinned: an `async fn` would hold each of them twice, as its argument and where it pins it, and
+//! waits within waits then double at each level.
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::Pin,
     task::Poll,
 };
 
@@ -16,16 +19,14 @@ pub enum First<A, B> {
 }
 
 /// Runs both until one is ready; the other is dropped.
-pub async fn race<A, B>(
-    left: impl Future<Output = A>,
-    right: impl Future<Output = B>,
-) -> First<A, B> {
-    let (mut left, mut right) = (pin!(left), pin!(right));
-    poll_fn(|cx| {
-        if let Poll::Ready(value) = left.as_mut().poll(cx) {
+pub fn race<A, B>(
+    mut left: impl Future<Output = A> + Unpin,
+    mut right: impl Future<Output = B> + Unpin,
+) -> impl Future<Output = First<A, B>> + Unpin {
+    poll_fn(move |cx| {
+        if let Poll::Ready(value) = Pin::new(&mut left).poll(cx) {
             return Poll::Ready(First::Left(value));
         }
-        right.as_mut().poll(cx).map(First::Right)
+        Pin::new(&mut right).poll(cx).map(First::Right)
     })
-    .await
 }

@@ -126,7 +126,8 @@ impl<R: Reader> Reader for MaybeTlsReader<R> {
     async fn read(&mut self, buffer: BytesMut) -> (io::Result<usize>, BytesMut) {
         match self {
             MaybeTlsReader::Plain(reader) => reader.read(buffer).await,
-            MaybeTlsReader::Tls(reader) => reader.read(buffer).await,
+            // Boxed: the usual way is not to be as large as this one.
+            MaybeTlsReader::Tls(reader) => Box::pin(reader.read(buffer)).await,
         }
     }
 }
@@ -135,14 +136,15 @@ impl<W: Writer> Writer for MaybeTlsWriter<W> {
     async fn write(&mut self, list: WriteList) -> (io::Result<()>, WriteList) {
         match self {
             MaybeTlsWriter::Plain(writer) => writer.write(list).await,
-            MaybeTlsWriter::Tls(writer) => writer.write(list).await,
+            // Boxed: the usual way is not to be as large as this one.
+            MaybeTlsWriter::Tls(writer) => Box::pin(writer.write(list)).await,
         }
     }
 
     async fn shutdown(&mut self) -> io::Result<()> {
         match self {
             MaybeTlsWriter::Plain(writer) => writer.shutdown().await,
-            MaybeTlsWriter::Tls(writer) => writer.shutdown().await,
+            MaybeTlsWriter::Tls(writer) => Box::pin(writer.shutdown()).await,
         }
     }
 }

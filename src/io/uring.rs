@@ -11,7 +11,7 @@ use monoio::{
 
 use super::{
     buffer::WriteList,
-    clock::{Clock, Dice},
+    clock::{Dice, EventClock},
     dns::Resolver,
     net::{Net, Reader, Writer},
 };
@@ -45,7 +45,7 @@ pub struct Uring {
 
 struct Core {
     driver: Driver,
-    clock: Clock,
+    clock: EventClock,
     dice: Cell<Dice>,
     resolver: Resolver,
 }
@@ -53,16 +53,23 @@ struct Core {
 impl Uring {
     /// To be made on the thread that runs the event loop.
     #[must_use]
-    pub fn new(driver: Driver, clock: Clock, dice: Dice, resolver: Resolver) -> Uring {
+    pub fn new(driver: Driver, clock: EventClock, dice: Dice, resolver: Resolver) -> Uring {
         Uring { core: Rc::new(Core { driver, clock, dice: Cell::new(dice), resolver }) }
     }
 
     /// The two halves of a connected stream. Nagle's algorithm is off: an event is never held back.
-    pub fn halves(stream: TcpStream) -> (TcpReader, TcpWriter) {
+    pub fn halves(&self, stream: TcpStream) -> (TcpReader, TcpWriter) {
+        self.event();
         // A socket that refuses the option is about to fail anyway, and says so on its first read or write.
         let _ = stream.set_nodelay(true);
         let (reader, writer) = stream.into_split();
-        (TcpReader(reader), TcpWriter(writer))
+        let net = || self.clone();
+        (TcpReader { half: reader, net: net() }, TcpWriter { half: writer, net: net() })
+    }
+
+    /// Something has happened: the next look at the clock sees a new time.
+    pub fn event(&self) {
+        self.core.clock.event();
     }
 }
 
@@ -92,6 +99,7 @@ impl Net for Uring {
         let wait = at.since(self.now());
         if wait > Duration::ZERO {
             monoio::time::sleep(wait).await;
+            self.event();
         }
     }
 
@@ -101,13 +109,15 @@ impl Net for Uring {
         // A second descriptor of the same socket, to ask for the outcome once the stream owns the first.
         let probe = socket.try_clone()?;
         let stream = TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(socket)))?;
-        stream.writable(false).await?;
+        let connected = stream.writable(false).await;
+        self.event();
+        connected?;
         if let Some(error) = probe.take_error()? {
             return Err(error);
         }
         // io_uring answers EAGAIN on a non-blocking socket instead of waiting; epoll needs it non-blocking.
         probe.set_nonblocking(self.core.driver == Driver::Epoll)?;
-        Ok(Uring::halves(stream))
+        Ok(self.halves(stream))
     }
 
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -129,30 +139,38 @@ fn begin_connect(address: SocketAddr) -> io::Result<socket2::Socket> {
 }
 
 /// The receiving half of a TCP connection.
-pub struct TcpReader(OwnedReadHalf<TcpStream>);
+pub struct TcpReader {
+    half: OwnedReadHalf<TcpStream>,
+    net: Uring,
+}
 
 impl Reader for TcpReader {
     async fn read(&mut self, buffer: BytesMut) -> (io::Result<usize>, BytesMut) {
         let (filled, room) = (buffer.len(), buffer.capacity());
         // The slice makes the read append: handed the bare buffer, monoio writes from its start.
-        let (result, slice) = self.0.read(buffer.slice_mut(filled..room)).await;
+        let (result, slice) = self.half.read(buffer.slice_mut(filled..room)).await;
+        self.net.event();
         (result, slice.into_inner())
     }
 }
 
 /// The sending half of a TCP connection.
-pub struct TcpWriter(OwnedWriteHalf<TcpStream>);
+pub struct TcpWriter {
+    half: OwnedWriteHalf<TcpStream>,
+    net: Uring,
+}
 
 impl Writer for TcpWriter {
     async fn write(&mut self, mut list: WriteList) -> (io::Result<()>, WriteList) {
         while !list.is_empty() {
             let result;
             if let [only] = list.rest() {
-                (result, _) = self.0.write(only.clone()).await;
+                (result, _) = self.half.write(only.clone()).await;
             } else {
                 list.prepare();
-                (result, list) = self.0.writev(list).await;
+                (result, list) = self.half.writev(list).await;
             }
+            self.net.event();
             match result {
                 Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), list),
                 Ok(written) => list.advance(written),
@@ -164,6 +182,6 @@ impl Writer for TcpWriter {
     }
 
     async fn shutdown(&mut self) -> io::Result<()> {
-        self.0.shutdown().await
+        self.half.shutdown().await
     }
 }

@@ -6,9 +6,9 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -142,32 +142,46 @@ impl Wheel {
 }
 
 impl Timer {
-    /// Runs `work` until `deadline`. `now` is compared on each poll of an expired timer, so a late tick is no error.
-    pub async fn within<N: Net, T>(
+    /// Runs `work`, which is taken pinned (see [`super::race`]), until `deadline`.
+    pub fn within<N: Net, T>(
         &self,
         net: &N,
         deadline: Instant,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Elapsed> {
-        let mut work = pin!(work);
-        let result = poll_fn(|cx| {
-            if let Poll::Ready(value) = work.as_mut().poll(cx) {
+        mut work: impl Future<Output = T> + Unpin,
+    ) -> impl Future<Output = Result<T, Elapsed>> + Unpin {
+        poll_fn(move |cx| {
+            if let Poll::Ready(value) = Pin::new(&mut work).poll(cx) {
+                self.clear();
                 return Poll::Ready(Ok(value));
             }
-            if self.is_due(net, deadline) {
-                return Poll::Ready(Err(Elapsed));
-            }
-            self.set(deadline, cx.waker());
-            Poll::Pending
+            self.poll_due(net, deadline, cx).map(Err)
         })
-        .await;
-        self.entry.due.set(u64::MAX);
-        result
     }
 
     /// Waits until `deadline`.
     pub async fn sleep<N: Net>(&self, net: &N, deadline: Instant) {
         let _ = self.within(net, deadline, std::future::pending::<()>()).await;
+    }
+
+    /// Whether `deadline` has passed; else it is set, and the task is woken when it comes. `now` is compared on each
+    /// poll of an expired timer, so a late tick is no error.
+    pub fn poll_due<N: Net>(
+        &self,
+        net: &N,
+        deadline: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<Elapsed> {
+        if self.is_due(net, deadline) {
+            self.clear();
+            return Poll::Ready(Elapsed);
+        }
+        self.set(deadline, cx.waker());
+        Poll::Pending
+    }
+
+    /// What was waited for has come: the deadline holds no more.
+    pub fn clear(&self) {
+        self.entry.due.set(u64::MAX);
     }
 
     fn is_due<N: Net>(&self, net: &N, deadline: Instant) -> bool {

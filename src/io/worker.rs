@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    pin::pin,
     sync::Arc,
 };
 
@@ -10,11 +11,11 @@ use bytes::BytesMut;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder, buf::IoBufMut, io::AsyncReadRent};
 
 use super::{
-    clock::{Clock, Dice},
+    clock::{Clock, Dice, EventClock},
     dns::{Question, Resolver},
     hub::{Mailbox, Message},
     inbound::Inbound,
-    net::Reader,
+    net::{Net, Reader},
     pages::Pages,
     race::{First, race},
     uring::{Driver, TcpReader, TcpWriter, Uring},
@@ -103,6 +104,7 @@ pub fn run_alone<W: Future>(
     let (questions, _) = std::sync::mpsc::channel();
     let (mailbox, _ear) = Mailbox::new()?;
     let main = async {
+        let clock = EventClock::exact(clock);
         work(Uring::new(driver, clock, Dice::from_system(), Resolver::new(questions, mailbox)))
             .await
     };
@@ -133,26 +135,28 @@ fn ring_builder() -> io_uring::Builder {
 async fn main<S: Serve>(start: Start, make: impl FnOnce(Uring) -> S) -> io::Result<()> {
     let blocking = start.driver == Driver::Uring;
     let resolver = Resolver::new(start.questions, Arc::clone(&start.mailbox));
-    let net = Uring::new(start.driver, start.clock, Dice::from_system(), resolver.clone());
-    let serve = make(net);
+    let clock = EventClock::new(start.clock);
+    let net = Uring::new(start.driver, clock, Dice::from_system(), resolver.clone());
+    let serve = make(net.clone());
     start.listener.set_nonblocking(!blocking)?;
     let listener = monoio::net::TcpListener::from_std(start.listener)?;
     start.ear.set_nonblocking(!blocking)?;
     let bell = Inbound::new(Bell(monoio::net::UnixStream::from_std(start.ear)?), Pages::new());
-    let mut letters = Letters { bell, mailbox: start.mailbox, resolver, clock: start.clock };
-    accept_until_drain(&listener, &serve, &mut letters).await;
+    let mut letters = Letters { bell, mailbox: start.mailbox, resolver, net: net.clone() };
+    accept_until_drain(&net, &listener, &serve, &mut letters).await;
     drop(listener);
     serve.drain();
-    race(serve.drained(), async {
+    let letters = pin!(async {
         loop {
             letters.next().await;
         }
-    })
-    .await;
+    });
+    race(pin!(serve.drained()), letters).await;
     Ok(())
 }
 
 async fn accept_until_drain<S: Serve>(
+    net: &Uring,
     listener: &monoio::net::TcpListener,
     serve: &S,
     letters: &mut Letters,
@@ -161,8 +165,9 @@ async fn accept_until_drain<S: Serve>(
     let mut accept = Box::pin(listener.accept());
     let mut draining = false;
     loop {
+        let closing = draining;
         let next = async {
-            if draining {
+            if closing {
                 monoio::time::sleep(limits::ACCEPT_DRAIN).await;
                 Next::End
             } else if letters.next().await {
@@ -171,12 +176,12 @@ async fn accept_until_drain<S: Serve>(
                 Next::Nothing
             }
         };
-        match race(accept.as_mut(), next).await {
+        match race(accept.as_mut(), pin!(next)).await {
             First::Left(accepted) => {
                 accept = Box::pin(listener.accept());
                 match accepted {
                     Ok((stream, peer)) => {
-                        let (reader, writer) = Uring::halves(stream);
+                        let (reader, writer) = net.halves(stream);
                         serve.connected(reader, writer, peer);
                     }
                     // Out of descriptors, or a connection reset in the queue: let others finish first.
@@ -202,7 +207,7 @@ struct Letters {
     bell: Inbound<Bell>,
     mailbox: Arc<Mailbox>,
     resolver: Resolver,
-    clock: Clock,
+    net: Uring,
 }
 
 impl Letters {
@@ -211,10 +216,11 @@ impl Letters {
         if self.bell.fill().await.is_ok() {
             self.bell.buffer().clear();
         }
+        self.net.event();
         let mut drain = false;
         for message in self.mailbox.collect() {
             match message {
-                Message::Resolved(answer) => self.resolver.answered(answer, self.clock.now()),
+                Message::Resolved(answer) => self.resolver.answered(answer, self.net.now()),
                 Message::Drain => drain = true,
             }
         }

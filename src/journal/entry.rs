@@ -1,7 +1,7 @@
 //! One exchange's facts, gathered as it goes and finished once, by value. Texts are borrowed from the epoch and from
 //! the request's head wherever they live there.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, rc::Rc};
 
 use smallvec::SmallVec;
 
@@ -19,6 +19,9 @@ use crate::{
 
 /// A text that is borrowed if it can be.
 pub type Text<'e> = Cow<'e, str>;
+
+/// The metadata of an exchange.
+pub type Metadata<'e> = SmallVec<[(Text<'e>, Text<'e>); 2]>;
 
 /// One exchange, while it runs.
 #[derive(Debug, Default)]
@@ -54,7 +57,7 @@ pub struct Entry<'e> {
     /// What went wrong, if the exchange ended in a fault of its own.
     pub fault: Option<Fault>,
     /// Tries, in order.
-    pub attempts: SmallVec<[Attempt<'e>; 2]>,
+    pub attempts: Vec<Attempt<'e>>,
     /// What it used.
     pub usage: Option<Usage>,
     /// What that cost.
@@ -64,11 +67,11 @@ pub struct Entry<'e> {
     /// Bytes to the client.
     pub client_bytes_out: u64,
     /// The client's address and port.
-    pub client_address: Text<'e>,
-    /// The trace id.
+    pub client_address: Rc<str>,
+    /// The trace id that the client gave; empty: the request's id serves as one.
     pub trace_id: Text<'e>,
     /// Metadata, the API key's own included.
-    pub metadata: Vec<(String, String)>,
+    pub metadata: Metadata<'e>,
     /// Parameters dropped in translation.
     pub dropped_params: SmallVec<[Cow<'static, str>; 2]>,
     /// The conditions that chose a target: `config.conditions[1] -> name`.
@@ -130,6 +133,7 @@ impl<'e> Entry<'e> {
             self.metadata.iter().map(|(name, value)| (&**name, &**value)).collect();
         let dropped: SmallVec<[&str; 4]> = self.dropped_params.iter().map(|name| &**name).collect();
         let conditions: SmallVec<[&str; 2]> = self.conditions.iter().map(String::as_str).collect();
+        let own_trace = self.request_id.digits();
         let last = self.attempts.last();
         use_it(&RecordRef {
             core,
@@ -162,7 +166,7 @@ impl<'e> Entry<'e> {
             client_bytes_in: self.client_bytes_in,
             client_bytes_out: self.client_bytes_out,
             client_address: &self.client_address,
-            trace_id: &self.trace_id,
+            trace_id: if self.trace_id.is_empty() { own_trace.as_str() } else { &self.trace_id },
             metadata: &metadata,
             dropped_params: &dropped,
             conditions: &conditions,

@@ -54,8 +54,7 @@ impl Histogram {
                 }
             }
             read.count += below;
-            read.sum_nanos =
-                read.sum_nanos.saturating_add(one.sum_nanos.load(Ordering::Relaxed));
+            read.sum_nanos = read.sum_nanos.saturating_add(one.sum_nanos.load(Ordering::Relaxed));
         }
         read
     }

@@ -254,7 +254,8 @@ mod tests {
     #[test]
     fn what_others_wrote_stays_on_the_line_and_is_bounded() {
         let mut entry = entry();
-        entry.requested_model = format!("m\ntrunkline: \u{202e}\u{1b}[2J{}", "x".repeat(9999)).into();
+        entry.requested_model =
+            format!("m\ntrunkline: \u{202e}\u{1b}[2J{}", "x".repeat(9999)).into();
         for _ in 0..=limits::SLOW_ATTEMPTS_MAX {
             let target = "t\u{7}".repeat(1000).into();
             entry.attempts.push(Attempt { target, left: "status", ..Attempt::default() });

@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn the_same_target_again_is_a_retry_and_another_one_a_fallback() {
-        let attempt = |target: &'static str| Attempt { target: target.into(), ..Attempt::default() };
+        let attempt =
+            |target: &'static str| Attempt { target: target.into(), ..Attempt::default() };
         let attempts = ["a", "a", "b", "b", "b", "a"].map(attempt).into_iter().collect();
         let tally = Tally::default();
         tally.note(&Entry { attempts, ..Entry::default() });

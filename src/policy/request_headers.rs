@@ -135,13 +135,15 @@ impl<'r> RequestOptions<'r> {
 
 /// The metadata of an exchange: the request's pairs, with what the API key itself sets winning.
 #[must_use]
-pub fn merge_metadata(
-    mut request: Vec<(String, String)>,
-    api_key: &[(String, String)],
-) -> Vec<(String, String)> {
-    request.retain(|(name, _)| !api_key.iter().any(|(fixed, _)| fixed == name));
-    request.extend_from_slice(api_key);
-    request
+pub fn merge_metadata<'a>(
+    request: &[(String, String)],
+    api_key: &'a [(String, String)],
+) -> SmallVec<[(Cow<'a, str>, Cow<'a, str>); 2]> {
+    let is_fixed = |name: &str| api_key.iter().any(|(fixed, _)| fixed == name);
+    let own = request.iter().filter(|(name, _)| !is_fixed(name));
+    let own = own.map(|(name, value)| (Cow::Owned(name.clone()), Cow::Owned(value.clone())));
+    let fixed = api_key.iter().map(|(name, value)| (Cow::from(name), Cow::from(value)));
+    own.chain(fixed).collect()
 }
 
 /// Whether a client header (lower case) must never be copied upstream by name: it belongs to the connection or to

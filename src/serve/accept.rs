@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
     sync::Arc,
     task::{Poll, Waker},
@@ -82,7 +83,7 @@ impl<N: Net> Gateway<N> {
         let net = core.net.clone();
         net.spawn(async move {
             // A panic outside an exchange has nobody to answer to: the hook has said it, the connection closes.
-            let _ = guard(serve(core, tls, reader, writer, peer)).await;
+            let _ = guard(pin!(serve(core, tls, reader, writer, peer))).await;
             drop(place);
         });
     }
@@ -105,7 +106,8 @@ impl<N: Net> Gateway<N> {
             Poll::Pending
         });
         let deadline = self.core.net.now().after(limits::DRAIN_FOR);
-        if let First::Right(()) = race(gone, self.core.net.sleep_until(deadline)).await {
+        let time_is_up = pin!(self.core.net.sleep_until(deadline));
+        if let First::Right(()) = race(gone, time_is_up).await {
             eprintln!(
                 "trunkline: {} connections were still open after {:?} and are cut",
                 self.connections.open.get(),
@@ -127,8 +129,9 @@ async fn serve<N: Net>(
         Some(config) => {
             let deadline = core.net.now().after(limits::HANDSHAKE_WITHIN);
             let timer = core.wheel.timer();
-            let shaken =
-                timer.within(&core.net, deadline, tls::accept(config, reader, writer)).await;
+            // Boxed: a connection in the clear is not to be as large as a handshake.
+            let handshake = Box::pin(tls::accept(config, reader, writer));
+            let shaken = timer.within(&core.net, deadline, handshake).await;
             let Ok(Ok(halves)) = shaken else {
                 core.counters.tls_failures.add(1);
                 return;

@@ -92,7 +92,8 @@ impl Hold {
         let Admission { in_flight, memory, counters, .. } = &*self.admission;
         if !in_flight.take(1) {
             counters.refused_in_flight.add(1);
-            let message = "the gateway has as many requests in flight as limits.in_flight allows; try again";
+            let message =
+                "the gateway has as many requests in flight as limits.in_flight allows; try again";
             return Err(overloaded(Stage::Head, message));
         }
         if !memory.take(limits::EXCHANGE_BYTES) {

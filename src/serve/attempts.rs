@@ -8,6 +8,7 @@ use super::{
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
     outgoing::{Outgoing, Sources},
+    passing::Media,
     question::Question,
     respond::Notes,
     route::Call,
@@ -72,6 +73,7 @@ enum Kept<N: Net> {
 /// A try that brought an answer.
 pub(super) struct Tried<N: Net> {
     pub(super) answer: AnswerOf<N>,
+    pub(super) media: Media,
     pub(super) route: Route,
     pub(super) outgoing: Outgoing,
     pub(super) adapter: &'static dyn crate::provider::Adapter,
@@ -139,7 +141,7 @@ impl Attempts<'_> {
         }
         notes.retry_count = walk.retry_attempt_count();
         match kept {
-            Kept::Answer(tried) => self.pass_on(client, *tried, entry, notes).await,
+            Kept::Answer(tried) => Box::pin(self.pass_on(client, tried, entry, notes)).await,
             Kept::Fault(fault) => Err(fault),
             Kept::Nothing => Err(too_late.or(unfit).unwrap_or_else(no_target)),
         }
@@ -200,8 +202,10 @@ impl Attempts<'_> {
                 let adapter = target.adapter;
                 let strict = target.strict;
                 let model = target.model.as_deref().unwrap_or_default().to_owned();
-                let tried = Tried { answer, route, outgoing, adapter, timeouts, strict, model };
-                self.answered(client, tried, entry, notes).await
+                let media = Media::of(&answer);
+                let tried =
+                    Tried { answer, media, route, outgoing, adapter, timeouts, strict, model };
+                self.answered(client, Box::new(tried), entry, notes).await
             }
             Err(Failed::ClientGone) => Err(gone("the client closed before it was answered")),
             Err(Failed::RequestTimeout(fault)) => {
@@ -252,7 +256,7 @@ impl Attempts<'_> {
         let outcome = match self.question {
             Question::Upload => {
                 let most = config.limits.upload_bytes;
-                upload::attempt(client, self.incoming, &attempt, most, times).await
+                Box::pin(upload::attempt(client, self.incoming, &attempt, most, times)).await
             }
             _ => upstream::attempt(client, &attempt, times).await,
         };
@@ -263,7 +267,7 @@ impl Attempts<'_> {
     async fn answered<'e, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        tried: Tried<N>,
+        tried: Box<Tried<N>>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<End<N>, Fault> {
@@ -289,7 +293,7 @@ impl Attempts<'_> {
         if let Some(attempt) = entry.attempt() {
             (attempt.ended, attempt.left) = (at, "status");
         }
-        Ok(End::Left { outcome, kept: Kept::Answer(Box::new(tried)) })
+        Ok(End::Left { outcome, kept: Kept::Answer(tried) })
     }
 
     fn sources<'s>(&'s self, target: &'s ResolvedTarget<'s>, leaf: &'s Leaf) -> Sources<'s> {

@@ -1,6 +1,13 @@
 //! The client's connection as an exchange sees it: what it sends, what it is sent, and whether it is still there.
 
-use std::{future::poll_fn, io, net::SocketAddr, rc::Rc, task::Poll};
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 
@@ -27,8 +34,8 @@ pub struct Client<N: Net, R: Reader, W: Writer> {
     pub inbound: Inbound<R>,
     /// The connection's one deadline.
     pub timer: Timer,
-    /// Where it is.
-    pub peer: SocketAddr,
+    /// Its address and port.
+    pub address: Rc<str>,
     /// Bytes written to it.
     pub sent: u64,
     /// The status of the answer to the current request, once its head is on its way.
@@ -56,7 +63,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
             core,
             inbound,
             timer,
-            peer,
+            address: Rc::from(peer.to_string()),
             sent: 0,
             answered: None,
             body_pending: false,
@@ -81,7 +88,8 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
     /// Writes to the client until `deadline`. A client that does not take it in time is treated as gone.
     pub async fn send(&mut self, list: WriteList, deadline: Instant) -> Result<(), Fault> {
         let length = list.len() as u64;
-        let written = self.timer.within(&self.core.net, deadline, self.writer.write(list)).await;
+        let write = pin!(self.writer.write(list));
+        let written = self.timer.within(&self.core.net, deadline, write).await;
         match written {
             Ok((Ok(()), list)) => {
                 self.spare = Some(list);
@@ -115,18 +123,24 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
         }
     }
 
-    /// Runs `work` until `deadline`, or until the client goes away.
-    pub async fn unless_gone<T>(
+    /// Runs `work`, which is taken pinned, until `deadline`, or until the client goes away.
+    pub fn unless_gone<T>(
         &mut self,
         deadline: Instant,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Interrupted> {
-        let raced = race(work, self.inbound.gone());
-        match self.timer.within(&self.core.net, deadline, raced).await {
-            Ok(First::Left(value)) => Ok(value),
-            Ok(First::Right(())) => Err(Interrupted::ClientGone),
-            Err(_) => Err(Interrupted::Deadline),
-        }
+        mut work: impl Future<Output = T> + Unpin,
+    ) -> impl Future<Output = Result<T, Interrupted>> + Unpin {
+        let Client { core, inbound, timer, .. } = self;
+        poll_fn(move |cx| {
+            if let Poll::Ready(value) = Pin::new(&mut work).poll(cx) {
+                timer.clear();
+                return Poll::Ready(Ok(value));
+            }
+            if inbound.poll_gone(cx).is_ready() {
+                timer.clear();
+                return Poll::Ready(Err(Interrupted::ClientGone));
+            }
+            timer.poll_due(&core.net, deadline, cx).map(|_| Err(Interrupted::Deadline))
+        })
     }
 
     /// Waits for more bytes of the request until `deadline`.

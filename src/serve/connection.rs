@@ -77,10 +77,11 @@ pub async fn serve<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>) {
     loop {
         client.answered = None;
         let after = match next_head(&mut client).await {
-            Next::Incoming(asked) => exchange::serve(&mut client, &asked).await,
+            // Boxed: what waits for its next request is not to be as large as one under way.
+            Next::Incoming(asked) => Box::pin(exchange::serve(&mut client, &asked)).await,
             Next::Malformed(error) => {
                 client.core.counters.malformed_heads.add(1);
-                rescue::malformed(&mut client, &head_fault(error)).await
+                Box::pin(rescue::malformed(&mut client, &head_fault(error))).await
             }
             Next::End => return,
         };
@@ -88,7 +89,7 @@ pub async fn serve<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>) {
             break;
         }
     }
-    linger(&mut client).await;
+    Box::pin(linger(&mut client)).await;
 }
 
 enum Next {

@@ -1,6 +1,6 @@
 //! Opening an upstream connection: resolve, connect to the first address that takes one, shake hands.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc};
 
 use super::{
     client::{Client, Interrupted},
@@ -28,13 +28,13 @@ pub async fn open<N: Net, R: Reader, W: Writer>(
 ) -> Result<UpstreamOf<N>, Failed> {
     let net = client.core.net.clone();
     let deadline = attempt.by(attempt.connect_by);
-    let opening = async {
+    let opening = pin!(async {
         let addresses = net
             .resolve(&attempt.route.host, attempt.route.port)
             .await
             .map_err(|error| unreachable(attempt, &format!("its name has no address: {error}")))?;
         connect_any(&net, attempt, &addresses, deadline).await
-    };
+    });
     let (reader, writer) = match client.unless_gone(deadline, opening).await {
         Ok(opened) => opened?,
         Err(Interrupted::ClientGone) => return Err(Failed::ClientGone),
@@ -62,7 +62,9 @@ async fn connect_any<N: Net>(
         // An address that does not answer must leave time for those after it; the last one has it all.
         let share = deadline.since(net.now()) / u32::try_from(left).unwrap_or(u32::MAX);
         let give_up = if left == 1 { Instant { nanos: u64::MAX } } else { net.now().after(share) };
-        match race(connect_one(net, attempt, *address), net.sleep_until(give_up)).await {
+        let connected = pin!(connect_one(net, attempt, *address));
+        let time_is_up = pin!(net.sleep_until(give_up));
+        match race(connected, time_is_up).await {
             First::Left(Ok(halves)) => return Ok(halves),
             First::Left(Err(error)) => last = unreachable(attempt, &error.to_string()),
             First::Right(()) => last = connect_timeout(attempt),

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Pieces of body on their way to the client.
-pub type Pieces = SmallVec<[Bytes; 8]>;
+pub type Pieces = SmallVec<[Bytes; 2]>;
 
 /// Takes a body in and gives out what the client gets.
 pub trait Digest {

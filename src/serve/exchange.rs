@@ -1,6 +1,6 @@
 //! One request, from its head to its record. `exchange` is the arrow: each of its lines is a step.
 
-use std::{borrow::Cow, rc::Rc};
+use std::{borrow::Cow, pin::pin, rc::Rc};
 
 use super::{
     attempts::Attempts,
@@ -76,16 +76,16 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     let mut entry = begin(client, incoming, &epoch, dialect);
     let mut notes = begin_notes(&entry);
     let sent_before = client.sent;
-    let admitted = call.as_ref().map_err(Fault::clone).and_then(|call| client.hold.begin().map(|()| call));
-    let outcome = match admitted {
+    let outcome = match &call {
         Ok(call) => {
             let work = exchange(client, incoming, call, &epoch, &mut entry, &mut notes);
-            guard(Box::pin(work)).await.unwrap_or_else(|place| {
+            let done = guard(pin!(work)).await;
+            done.unwrap_or_else(|place| {
                 client.core.counters.bugs.add(1);
                 Err(rescue::bug(&place))
             })
         }
-        Err(fault) => Err(fault),
+        Err(fault) => Err(fault.clone()),
     };
     let after = match outcome {
         Ok(after) => after,
@@ -93,7 +93,8 @@ async fn logged<N: Net, R: Reader, W: Writer>(
             // A bug struck while the answer was on its way: nobody knows how much of it is out.
             let under_way = client.answered.is_some() && entry.status == 0;
             entry.truncated |= under_way && fault.kind == Kind::Bug;
-            let after = rescue::answer(client, incoming, dialect, &fault, &mut notes).await;
+            let after =
+                Box::pin(rescue::answer(client, incoming, dialect, &fault, &mut notes)).await;
             entry.status = client.answered.unwrap_or_default();
             entry.client_gone |= fault.kind == Kind::ClientGone;
             entry.fault = Some(fault);
@@ -102,7 +103,7 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     };
     entry.client_bytes_in = incoming.bytes.len() as u64 + client.body_taken;
     entry.client_bytes_out = client.sent - sent_before;
-    finish(client, entry, &epoch).await;
+    finish(client, &mut entry, &epoch).await;
     client.hold.end();
     after
 }
@@ -120,14 +121,15 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     let config = &epoch.config;
     local::check_admission(incoming, config)?;
     let options = request_headers::parse(incoming.head.headers(&incoming.bytes))?;
-    note_trace(options.trace_id, entry, notes);
+    let trace_id = Cow::Borrowed(options.trace_id.unwrap_or_default());
+    (entry.trace_id, notes.trace_id) = (trace_id.clone(), trace_id);
     let lookup = incoming.lookup();
     let caller = key::identify(&lookup, config, incoming.accepted_unix)?;
     let api_key = caller.api_key.and_then(|id| config.api_keys.get(id.0 as usize));
     entry.api_key = api_key.map_or(Cow::Borrowed(""), |key| Cow::Borrowed(&key.name));
+    client.hold.begin()?;
     client.core.counters.metadata_ignored.add(u64::from(options.metadata_ignored));
-    entry.metadata =
-        merge_metadata(options.metadata.clone(), api_key.map_or(&[], |key| &key.metadata));
+    entry.metadata = merge_metadata(&options.metadata, api_key.map_or(&[], |key| &key.metadata));
     client.bodies = local::keep_bodies(client, incoming, config, &options);
     caller.check_forwarding(options.forward_headers.as_deref().unwrap_or_default())?;
     let total_by = incoming.accepted.after(config.timeouts.total);
@@ -137,7 +139,8 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     entry.requested_model = Cow::Owned(model.as_deref().unwrap_or_default().to_owned());
     let asked = Asked { config, caller: &caller, options: &options, model: model.as_deref() };
     if local::lists_models(call, &asked) {
-        return Ok(local::models(client, incoming, config, api_key, notes, entry).await);
+        let listed = local::models(client, incoming, config, api_key, notes, entry);
+        return Ok(Box::pin(listed).await);
     }
     let core = Rc::clone(&client.core);
     let rules = TargetRules::new(&core, config, &options);
@@ -187,7 +190,7 @@ fn begin<'e, N: Net, R: Reader, W: Writer>(
         dialect: Some(dialect),
         method: Cow::Borrowed(incoming.method()),
         path: Cow::Borrowed(incoming.path()),
-        client_address: Cow::Owned(client.peer.to_string()),
+        client_address: Rc::clone(&client.address),
         ..Entry::default()
     };
     entry.times.head = entry.at(incoming.head_at);
@@ -202,23 +205,16 @@ fn begin_notes<'e>(entry: &Entry<'e>) -> Notes<'e> {
     }
 }
 
-/// The client's trace id, or one made from the request's id.
-fn note_trace(given: Option<&str>, entry: &mut Entry<'_>, notes: &mut Notes<'_>) {
-    let trace = given.map_or_else(|| entry.request_id.to_string(), str::to_owned);
-    notes.trace_id = Cow::Owned(trace.clone());
-    entry.trace_id = Cow::Owned(trace);
-}
-
 /// Hands the record to the log.
 async fn finish<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
-    mut entry: Entry<'_>,
+    entry: &mut Entry<'_>,
     epoch: &Epoch,
 ) {
     entry.times.flushed = entry.at(client.now());
-    tend::ended(client, &entry, epoch);
+    tend::ended(client, entry, epoch);
     if epoch.config.log.as_ref().is_some_and(|log| log.on_full == crate::config::OnFull::Wait) {
-        local::await_log_room(client).await;
+        Box::pin(local::await_log_room(client)).await;
     }
     let bodies = client.bodies.take();
     let mut log = client.core.log.borrow_mut();
@@ -229,7 +225,7 @@ async fn finish<N: Net, R: Reader, W: Writer>(
     });
     match (submitted, bodies) {
         (Submitted::Dropped, _) => client.core.counters.records_dropped.add(1),
-        (Submitted::Queued, Some(bodies)) => bodies.submit(&entry, log),
+        (Submitted::Queued, Some(bodies)) => bodies.submit(entry, log),
         (Submitted::Queued, None) => {}
     }
 }

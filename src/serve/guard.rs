@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::Pin,
     task::Poll,
 };
 
@@ -22,15 +22,15 @@ pub fn install_hook() {
     }));
 }
 
-/// Runs `work`; a panic in it is `Err`: the place in the source.
-pub async fn guard<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    let mut work = pin!(work);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+/// Runs `work`, which is taken pinned; a panic in it is `Err`: the place in the source.
+pub fn guard<T>(
+    mut work: impl Future<Output = T> + Unpin,
+) -> impl Future<Output = Result<T, String>> + Unpin {
+    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work).poll(cx))) {
         Ok(polled) => polled.map(Ok),
         Err(_) => {
             let place = PLACE.with_borrow_mut(Option::take);
             Poll::Ready(Err(place.unwrap_or_else(|| "an unknown place".into())))
         }
     })
-    .await
 }

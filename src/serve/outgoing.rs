@@ -22,7 +22,7 @@ use crate::{
 /// A request, ready to be written.
 pub struct Outgoing {
     /// Head and body, in order.
-    pub parts: SmallVec<[Bytes; 10]>,
+    pub parts: Vec<Bytes>,
     /// How the provider serves it.
     pub fit: Fit,
     /// Whether a stream is asked for, after overrides.
@@ -57,7 +57,7 @@ impl Sources<'_> {
         let adapter = self.target.adapter;
         let fit = adapter.fit(self.call.endpoint);
         let mut outgoing = Outgoing {
-            parts: SmallVec::new(),
+            parts: Vec::with_capacity(4),
             fit,
             stream: false,
             withhold_usage: false,
@@ -294,7 +294,7 @@ struct StreamOptions {
     stream: bool,
     include_usage: bool,
     /// The client's `stream_options` with `include_usage` added.
-    with_usage: Vec<u8>,
+    with_usage: Cow<'static, [u8]>,
 }
 
 impl StreamOptions {
@@ -309,7 +309,7 @@ impl StreamOptions {
         let mut options = StreamOptions {
             stream,
             include_usage: false,
-            with_usage: b"{\"include_usage\":true}".to_vec(),
+            with_usage: Cow::Borrowed(b"{\"include_usage\":true}"),
         };
         if let Some(raw) = given.filter(|_| stream) {
             options.read(raw);

@@ -39,7 +39,7 @@ impl Attempts<'_> {
     pub(super) async fn pass_on<'e, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        tried: Tried<N>,
+        tried: Box<Tried<N>>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<After, Fault> {
@@ -55,7 +55,7 @@ impl Attempts<'_> {
     pub(super) async fn pass_on_or_leave<'e, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        mut tried: Tried<N>,
+        mut tried: Box<Tried<N>>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<Result<After, Ended>, Fault> {
@@ -64,7 +64,7 @@ impl Attempts<'_> {
         entry.dropped_params = dropped.iter().cloned().collect();
         let status = tried.answer.head.status;
         if self.must_rewrite(&tried) {
-            return self.rewrite(client, tried, entry, notes).await;
+            return Box::pin(self.rewrite(client, tried, entry, notes)).await;
         }
         notes.timing.now = client.now();
         notes.last = client.core.draining.get();
@@ -117,7 +117,7 @@ impl Attempts<'_> {
             let watch = adapter.watch(self.call.endpoint, outgoing.withhold_usage);
             return Box::new(Watched::new(watch, is_generated(self.call.endpoint)));
         }
-        let json = media_of(answer).is_some_and(|media| media.contains("json"));
+        let json = tried.media == Media::Json;
         let tapped = json && !is_encoded(answer) && answer.head.status < 300;
         let ends_anywhere = answer.head.framing == Framing::UntilClose;
         Box::new(Opaque::new(*adapter, self.call.endpoint, tapped, ends_anywhere))
@@ -131,14 +131,14 @@ impl Attempts<'_> {
         if status < 400 {
             return translated && !is_events(tried);
         }
-        let json = media_of(&tried.answer).is_some_and(|media| media.contains("json"));
+        let json = tried.media == Media::Json;
         translated || (self.call.typed && !json && !is_encoded(&tried.answer))
     }
 
     async fn rewrite<'e, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        mut tried: Tried<N>,
+        mut tried: Box<Tried<N>>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<Result<After, Ended>, Fault> {
@@ -255,13 +255,35 @@ impl Attempts<'_> {
 }
 
 fn is_events<N: Net>(tried: &Tried<N>) -> bool {
-    tried.answer.head.status < 300
-        && media_of(&tried.answer).is_some_and(|media| media.starts_with("text/event-stream"))
+    tried.answer.head.status < 300 && tried.media == Media::Events
 }
 
-fn media_of<R, W>(answer: &upstream::Answer<R, W>) -> Option<String> {
-    let value = answer.head.find(&answer.bytes, "content-type")?;
-    Some(String::from_utf8_lossy(value).to_ascii_lowercase())
+/// What kind of body an answer says it has, as far as the relay tells kinds apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    Events,
+    Json,
+    Other,
+}
+
+impl Media {
+    pub(super) fn of<R, W>(answer: &upstream::Answer<R, W>) -> Media {
+        let value = answer.head.find(&answer.bytes, "content-type").unwrap_or_default();
+        let starts = |prefix: &[u8]| {
+            value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        if starts(b"text/event-stream") {
+            Media::Events
+        } else if starts(b"application/json") || contains_json(value) {
+            Media::Json
+        } else {
+            Media::Other
+        }
+    }
+}
+
+fn contains_json(media: &[u8]) -> bool {
+    media.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"))
 }
 
 fn is_encoded<R, W>(answer: &upstream::Answer<R, W>) -> bool {

@@ -36,7 +36,8 @@ pub async fn send<N: Net, R: Reader, W: Writer>(
     let floor = Duration::from_secs(list.len() as u64 / limits::SEND_BYTES_PER_SECOND_MIN);
     let within = attempt.first_byte_within.saturating_add(floor);
     let deadline = attempt.by(client.now().after(within));
-    match client.unless_gone(deadline, write_unless_answered(upstream, list)).await {
+    let write = pin!(write_unless_answered(upstream, list));
+    match client.unless_gone(deadline, write).await {
         Ok(Ok(complete)) => Ok(complete),
         Ok(Err(error)) => {
             let message = format!("the request could not be sent: {error}");

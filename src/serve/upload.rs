@@ -1,6 +1,6 @@
 //! A body that is passed on as it comes: files and audio, too large to hold. It can be sent to one target only.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, pin::pin};
 
 use bytes::{Bytes, BytesMut};
 
@@ -43,7 +43,7 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
         return Err(too_large(bytes_max).into());
     }
     // A fresh connection: one that turns out stale could not be replaced once the body is under way.
-    let mut upstream = dial::open(client, attempt).await?;
+    let mut upstream = Box::pin(dial::open(client, attempt)).await?;
     times.connected = Some(client.now());
     body::invite(client, incoming, attempt.total_by).await?;
     let mut list = WriteList::new();
@@ -88,7 +88,7 @@ async fn pass_body<N: Net, R: Reader, W: Writer>(
             }
             Pulled::NeedMore => {
                 let answered = {
-                    let more = body::more(client, attempt.total_by);
+                    let more = pin!(body::more(client, attempt.total_by));
                     match race(more, upstream.inbound.fill()).await {
                         First::Left(more) => {
                             more?;
@@ -134,7 +134,8 @@ async fn write<N: Net, R: Reader, W: Writer>(
     let idle_by = client.now().after(limits::UPLOAD_WRITE_WITHIN);
     let net = client.core.net.clone();
     let deadline = idle_by.min(attempt.total_by);
-    match client.timer.within(&net, deadline, write_unless_answered(upstream, list)).await {
+    let write = pin!(write_unless_answered(upstream, list));
+    match client.timer.within(&net, deadline, write).await {
         Ok(Ok(complete)) => Ok(complete),
         Ok(Err(error)) => {
             let message = format!("the upload could not be passed on: {error}");

@@ -140,7 +140,8 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
             other => return other.map_err(|broken| broken.failed),
         }
     }
-    let upstream = dial::open(client, attempt).await?;
+    // Boxed, like every way that few requests take: the usual one is not to be as large as the largest.
+    let upstream = Box::pin(dial::open(client, attempt)).await?;
     times.connected = Some(client.now());
     converse(client, attempt, upstream, times).await.map_err(|broken| broken.failed)
 }

@@ -46,7 +46,7 @@ pub(super) struct HeaderSpan {
 /// dereference to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderList {
-    pub(super) spans: SmallVec<[HeaderSpan; 24]>,
+    pub(super) spans: Vec<HeaderSpan>,
     /// The names listed in `Connection`, options such as `close` aside.
     pub(super) listed: SmallVec<[Span; 2]>,
 }
@@ -101,7 +101,8 @@ impl HeaderList {
 
     /// Notes where the tokenizer's findings, slices of `head`, stand in it.
     pub(super) fn locate(head: &[u8], found: &[Header<'_>]) -> Result<HeaderList, HeadError> {
-        let mut headers = HeaderList::default();
+        let spans = Vec::with_capacity(found.len());
+        let mut headers = HeaderList { spans, ..HeaderList::default() };
         for Header { name, value } in found {
             if name.len() > HEADER_NAME_BYTES_MAX {
                 return Err(HeadError::NameTooLong);

@@ -7,6 +7,7 @@ mod client;
 mod target;
 
 mod bugs;
+mod ceilings;
 mod commit;
 mod cuts;
 mod drain;
@@ -24,6 +25,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -216,7 +218,7 @@ impl Gate {
     fn run<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> T {
         let net = self.world.net();
         let end = net.now().after(Duration::from_secs(86_400));
-        let raced = async move { race(future, net.sleep_until(end)).await };
+        let raced = async move { race(pin!(future), pin!(net.sleep_until(end))).await };
         match self.world.run_until(raced) {
             First::Left(value) => value,
             First::Right(()) => panic!("nothing came for a day"),
@@ -246,6 +248,15 @@ impl Gate {
         records.remove(0)
     }
 
+    /// What exchanges and upstream connections took is all given back.
+    fn holds_nothing(&self) {
+        let Counters { in_flight, exchange_bytes, streams_open, .. } = &*self.counters;
+        let held = [in_flight.get(), exchange_bytes.get(), streams_open.get()];
+        assert_eq!(held, [0; 3], "exchanges, bytes and streams are still held");
+        let upstream = [self.counters.upstream_open.get(), self.counters.upstream_idle.get()];
+        assert_eq!(upstream[0], upstream[1], "upstream connections open and idle");
+    }
+
     /// Drains; nothing may be left then but what runs as long as a core does.
     fn close(&self) {
         self.gateway.drain();
@@ -254,6 +265,7 @@ impl Gate {
         self.world.run_for(Duration::from_secs(1));
         assert_eq!(self.world.open_connections(), 0, "connections were left open");
         assert_eq!(self.world.tasks(), CORE_TASKS, "tasks were left");
+        self.holds_nothing();
     }
 }
 
@@ -265,5 +277,5 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// The wheel and the sweeper of the pool.
+/// The wheel, and what is done beside the connections.
 const CORE_TASKS: usize = 2;

@@ -90,12 +90,9 @@ pub const WORKER: &[Row<Counters>] = &[
     ("trunkline_connections_open", Kind::Gauge, "Client connections that are open.", |c| {
         c.connections_open.get()
     }),
-    (
-        "trunkline_connections_limit",
-        Kind::Gauge,
-        "Client connections that may be open.",
-        |c| c.connections_max.get(),
-    ),
+    ("trunkline_connections_limit", Kind::Gauge, "Client connections that may be open.", |c| {
+        c.connections_max.get()
+    }),
     ("trunkline_connections_total", Kind::Counter, "Client connections accepted.", |c| {
         c.connections.get()
     }),
@@ -190,12 +187,9 @@ pub const WORKER: &[Row<Counters>] = &[
         "Exchanges that used something without a known price.",
         |c| c.ended.unpriced.get(),
     ),
-    (
-        "trunkline_slow_requests_total",
-        Kind::Counter,
-        "Exchanges slower than slow_request.",
-        |c| c.ended.slow.get(),
-    ),
+    ("trunkline_slow_requests_total", Kind::Counter, "Exchanges slower than slow_request.", |c| {
+        c.ended.slow.get()
+    }),
     (
         "trunkline_log_records_dropped_total",
         Kind::Counter,

@@ -92,7 +92,11 @@ fn about_workers(process: &Process, page: &mut Page) {
         }
     }
     let name = "trunkline_event_loop_lag_seconds";
-    page.family(name, Kind::Histogram, "How late a worker's event loop comes, sampled ten times a second.");
+    page.family(
+        name,
+        Kind::Histogram,
+        "How late a worker's event loop comes, sampled ten times a second.",
+    );
     for (number, counters) in workers() {
         let read = Histogram::read(std::iter::once(&counters.lag.samples));
         page.histogram(name, &[("worker", &number)], &read);

@@ -85,8 +85,11 @@ mod tests {
     #[test]
     fn a_histogram_has_cumulative_buckets_in_seconds() {
         let mut page = Page::new();
-        let read =
-            Distribution { up_to: vec![(250_000, 1), (1_000_000_000, 3)], count: 4, sum_nanos: 2_500_000_000 };
+        let read = Distribution {
+            up_to: vec![(250_000, 1), (1_000_000_000, 3)],
+            count: 4,
+            sum_nanos: 2_500_000_000,
+        };
         page.histogram("x_seconds", &[("worker", &0)], &read);
         assert_eq!(
             page.text(),

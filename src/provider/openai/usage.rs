@@ -5,36 +5,44 @@
 
 use serde_json::Value;
 
-use crate::{base::limits::TOKEN_COUNT_MAX, chat::usage::Usage};
-
-/// Reads a `usage` object from its JSON text. `None`: it holds no token counts.
-#[must_use]
-pub fn from_json(usage: &[u8]) -> Option<Usage> {
-    from_value(&serde_json::from_slice(usage).ok()?)
-}
+use crate::{
+    base::limits::TOKEN_COUNT_MAX,
+    chat::usage::Usage,
+    wire::json::{self, Fields},
+};
 
 /// Reads a `usage` object. `None`: it holds no token counts.
 #[must_use]
 pub fn from_value(usage: &Value) -> Option<Usage> {
-    let input = count(usage, &["prompt_tokens", "input_tokens"]);
-    let output = count(usage, &["completion_tokens", "output_tokens"]);
+    from_json(usage.to_string().as_bytes())
+}
+
+/// Reads a `usage` object from its JSON text. `None`: it holds no token counts. Once a request: scanned, which takes a
+/// fifth of the time of a JSON tree.
+#[must_use]
+pub fn from_json(usage: &[u8]) -> Option<Usage> {
+    let usage = Object::of(usage)?;
+    let input = usage.count(&["prompt_tokens", "input_tokens"]);
+    let output = usage.count(&["completion_tokens", "output_tokens"]);
     if input.is_none() && output.is_none() {
         return None;
     }
-    Some(buckets(usage, input.unwrap_or(0), output.unwrap_or(0)))
+    Some(buckets(&usage, input.unwrap_or(0), output.unwrap_or(0)))
 }
 
-fn buckets(usage: &Value, input: u64, output: u64) -> Usage {
-    let of_input = details(usage, INPUT_DETAILS);
-    let of_output = details(usage, OUTPUT_DETAILS);
+fn buckets(usage: &Object<'_>, input: u64, output: u64) -> Usage {
+    let of_input = usage.object(INPUT_DETAILS);
+    let of_output = usage.object(OUTPUT_DETAILS);
+    let in_input = |name| of_input.as_ref().and_then(|details| details.count(&[name]));
+    let in_output = |name| of_output.as_ref().and_then(|details| details.count(&[name]));
     let mut found = Usage {
-        cache_read: count(of_input, &["cached_tokens"])
-            .or_else(|| count(usage, &["prompt_cache_hit_tokens", "cached_tokens"]))
+        cache_read: in_input("cached_tokens")
+            .or_else(|| usage.count(&["prompt_cache_hit_tokens", "cached_tokens"]))
             .unwrap_or(0),
-        cache_write_5m: count(of_input, &["cache_write_tokens"]).unwrap_or(0),
-        audio_in: count(of_input, &["audio_tokens"]).unwrap_or(0),
-        reasoning: count(of_output, &["reasoning_tokens"]).unwrap_or(0),
-        audio_out: count(of_output, &["audio_tokens"]).unwrap_or(0),
+        cache_write_5m: in_input("cache_write_tokens").unwrap_or(0),
+        audio_in: in_input("audio_tokens").unwrap_or(0),
+        reasoning: in_output("reasoning_tokens").unwrap_or(0),
+        audio_out: in_output("audio_tokens").unwrap_or(0),
         ..Usage::default()
     };
     let special = found.cache_read + found.cache_write_5m + found.audio_in;
@@ -49,26 +57,42 @@ fn buckets(usage: &Value, input: u64, output: u64) -> Usage {
 }
 
 /// Whether reasoning tokens are counted beside the output (xAI, Gemini's look-alike), not inside it.
-fn reasoning_is_beside(usage: &Value, input: u64, output: u64, reasoning: u64) -> bool {
-    let total = count(usage, &["total_tokens"]);
-    reasoning > 0 && (reasoning > output || total == Some(input + output + reasoning))
+fn reasoning_is_beside(usage: &Object<'_>, input: u64, output: u64, reasoning: u64) -> bool {
+    let total = || usage.count(&["total_tokens"]);
+    reasoning > 0 && (reasoning > output || total() == Some(input + output + reasoning))
 }
 
-fn details<'v>(usage: &'v Value, names: &[&str]) -> &'v Value {
-    names.iter().find_map(|name| usage.get(name)).unwrap_or(&Value::Null)
+/// A JSON object and where its members are.
+struct Object<'j> {
+    text: &'j [u8],
+    fields: Fields,
 }
 
-/// The first of these fields that holds a count. Counts beyond [`TOKEN_COUNT_MAX`] are a broken peer's.
-fn count(object: &Value, names: &[&str]) -> Option<u64> {
-    let number =
-        names.iter().find_map(|name| object.get(name).filter(|value| value.is_number()))?;
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the cast saturates, and counts are bounded right after it"
-    )]
-    let count = number.as_u64().unwrap_or_else(|| number.as_f64().unwrap_or(0.0) as u64);
-    Some(count.min(TOKEN_COUNT_MAX))
+impl<'j> Object<'j> {
+    fn of(text: &'j [u8]) -> Option<Object<'j>> {
+        Some(Object { text, fields: json::scan(text).ok()? })
+    }
+
+    /// The first of these members that is an object.
+    fn object(&self, names: &[&str]) -> Option<Object<'j>> {
+        names.iter().find_map(|name| Object::of(self.fields.value(self.text, name)?))
+    }
+
+    /// The first of these members that is a number. Counts beyond [`TOKEN_COUNT_MAX`] are a broken peer's.
+    fn count(&self, names: &[&str]) -> Option<u64> {
+        let count = names.iter().find_map(|name| number(self.fields.value(self.text, name)?))?;
+        Some(count.min(TOKEN_COUNT_MAX))
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates, and counts are bounded right after it"
+)]
+fn number(raw: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(raw).ok()?;
+    text.parse().ok().or_else(|| text.parse().ok().map(|number: f64| number as u64))
 }
 
 const INPUT_DETAILS: &[&str] =

@@ -5,8 +5,6 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
 use super::block::short_string;
 use super::error::{JsonError, JsonErrorKind};
 use super::text::{is_scalar, unescape};
@@ -17,7 +15,7 @@ use crate::base::limits::{JSON_KEY_BYTES_MAX, JSON_MEMBERS_MAX};
 /// given the body that was scanned.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
-    pub(super) members: SmallVec<[Member; 16]>,
+    pub(super) members: Vec<Member>,
     /// The offset behind the opening brace.
     pub(super) opened: usize,
 }
@@ -48,7 +46,7 @@ pub fn scan(body: &[u8]) -> Result<Fields, JsonError> {
         return Err(scanner.error(JsonErrorKind::NotAnObject));
     }
     scanner.at += 1;
-    let mut fields = Fields { opened: scanner.at, ..Fields::default() };
+    let mut fields = Fields { opened: scanner.at, members: Vec::with_capacity(MEMBERS_USUAL) };
     scanner.members(&mut fields)?;
     scanner.skip_blanks();
     if scanner.peek().is_some() {
@@ -291,6 +289,9 @@ impl Scanner<'_> {
         JsonError { kind, at: self.at }
     }
 }
+
+/// Room for the members of most requests.
+const MEMBERS_USUAL: usize = 8;
 
 /// Whether a number or a literal could go on with this byte.
 pub(super) fn is_scalar_byte(byte: u8) -> bool {

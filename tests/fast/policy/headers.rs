@@ -145,8 +145,12 @@ fn metadata_values_that_are_no_strings_keep_their_json_text() {
 #[test]
 fn the_api_keys_own_metadata_wins() {
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    let merged =
-        merge_metadata(vec![pair("team", "forged"), pair("user", "u")], &[pair("team", "support")]);
+    let request = [pair("team", "forged"), pair("user", "u")];
+    let api_key = [pair("team", "support")];
+    let merged: Vec<_> = merge_metadata(&request, &api_key)
+        .into_iter()
+        .map(|(key, value)| pair(&key, &value))
+        .collect();
     assert_eq!(merged, [pair("user", "u"), pair("team", "support")]);
 }
 

@@ -17,7 +17,8 @@ fn seen_early(gate: &Gate) -> String {
     let conn = gate.run(async move {
         use trunkline::io::{net::Net, race::race};
         let quiet = net.now().after(millis(1));
-        race(async { while conn.fill(10_000).await {} }, net.sleep_until(quiet)).await;
+        let read = async { while conn.fill(10_000).await {} };
+        race(std::pin::pin!(read), std::pin::pin!(net.sleep_until(quiet))).await;
         conn
     });
     String::from_utf8_lossy(&conn.buffer).into_owned()

@@ -1,7 +1,7 @@
 //! A thousand gateways, each with a config, targets, faults, links and clients drawn from its seed. Whatever happens in
 //! a world, what a user relies on holds at its end. `SIM_SEED=n` replays one, `SIM_WORLDS=n` runs more.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, pin::pin, rc::Rc, time::Duration};
 
 use serde_json::{Value, json};
 use trunkline::{
@@ -57,6 +57,7 @@ struct Worlds {
     gone: usize,
     fallen_back: usize,
     reused: u64,
+    refused: u64,
 }
 
 impl Worlds {
@@ -95,6 +96,10 @@ impl Worlds {
         self.gone += records.iter().filter(|record| record.client_gone).count();
         self.fallen_back += records.iter().filter(|record| record.attempts.len() > 1).count();
         self.reused += reused;
+        let counters = &gate.counters;
+        self.refused += counters.refused_in_flight.get() + counters.refused_memory.get();
+        let ended: u64 = counters.ended.statuses.iter().map(|count| count.get()).sum();
+        assert_eq!(ended, records.len() as u64, "each exchange ends once");
     }
 
     fn judge_client(&mut self, client: &Plan, records: &HashMap<&str, &Record>) {
@@ -120,9 +125,11 @@ impl Worlds {
     }
 
     fn assert_were_interesting(&self) {
-        let Worlds { exchanges, whole, errors, truncated, gone, fallen_back, reused } = *self;
+        let Worlds { exchanges, whole, errors, truncated, gone, fallen_back, reused, refused } =
+            *self;
         let least = exchanges / 50;
         assert!(whole > exchanges / 4 && errors > least && gone > least, "{self:?}");
+        assert!(refused > 10, "{self:?}");
         assert!(truncated > least && fallen_back > least && reused as usize > least, "{self:?}");
     }
 }
@@ -184,6 +191,13 @@ fn setup(seed: u64, dice: &mut Dice) -> Setup {
         "timeouts: {{connect: 2s, first_byte: {first_byte}s, idle: 5s, total: {}s}}",
         dice.below(40) + 5
     );
+    if dice.strikes(0.2) {
+        let (in_flight, bytes) = (1 + dice.below(3), *pick(dice, &[1 << 30, 60_000, 100_000]));
+        setup = setup.change(move |config| {
+            config.limits.in_flight = Some(in_flight as usize);
+            config.limits.memory_bytes = bytes;
+        });
+    }
     setup.policy(policy).file(&lines).links(link(dice), link(dice))
 }
 
@@ -357,7 +371,7 @@ fn clients(gate: &Gate, dice: &mut Dice) -> Vec<Plan> {
         gate.world.net().spawn(async move {
             match leaves {
                 None => work.await,
-                Some(at) => match race(work, net.sleep_until(at)).await {
+                Some(at) => match race(pin!(work), pin!(net.sleep_until(at))).await {
                     First::Left(()) | First::Right(()) => {}
                 },
             }
