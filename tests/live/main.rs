@@ -20,6 +20,7 @@ mod gone;
 mod integrity;
 mod leaks;
 mod log;
+mod overload;
 mod quickstart;
 mod reload;
 mod routing;
