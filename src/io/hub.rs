@@ -1,5 +1,6 @@
-//! The only place where cores meet: the published epoch, the ceilings of the process, and each core's mailbox. A core looks at its mailbox when
-//! its bell rings (a byte on a socket pair, which both drivers can wait for), never on the request path.
+//! The only place where cores meet: the published epoch, the ceilings of the process, and each core's mailbox. A core
+//! looks at its mailbox when its bell rings (a byte on a socket pair, which both drivers can wait for), never on the
+//! request path.
 
 use std::{
     io,

@@ -17,6 +17,8 @@ pub struct Ledger {
     total: AtomicI64,
     /// Not with any core; below zero after more was taken than there was.
     free: AtomicI64,
+    /// How much a core takes at a time: little enough that what idles on some cores does not starve the others.
+    lease: AtomicI64,
     cores: i64,
     lease_max: i64,
 }
@@ -25,13 +27,15 @@ impl Ledger {
     /// A ceiling for so many cores, each of which takes at most `lease_max` at a time beyond what it needs.
     #[must_use]
     pub fn new(total: u64, cores: usize, lease_max: u64) -> Ledger {
-        let total = signed(total);
-        Ledger {
-            total: AtomicI64::new(total),
-            free: AtomicI64::new(total),
+        let ledger = Ledger {
+            total: AtomicI64::new(0),
+            free: AtomicI64::new(0),
+            lease: AtomicI64::new(0),
             cores: signed(cores as u64).max(1),
             lease_max: signed(lease_max),
-        }
+        };
+        ledger.resize(total);
+        ledger
     }
 
     /// The ceiling.
@@ -40,17 +44,23 @@ impl Ledger {
         self.total.load(Ordering::Relaxed).unsigned_abs()
     }
 
+    /// A core's part of it, if all had the same.
+    #[must_use]
+    pub fn share(&self) -> u64 {
+        self.total() / self.cores.unsigned_abs()
+    }
+
     /// Sets another ceiling. What is over it goes on, and nothing is added until it is below.
     pub fn resize(&self, total: u64) {
         let total = signed(total);
         let before = self.total.swap(total, Ordering::AcqRel);
+        let parts = self.cores.saturating_mul(signed(limits::LEASE_DIVISOR));
+        self.lease.store((total / parts).min(self.lease_max), Ordering::Relaxed);
         self.free.fetch_add(total - before, Ordering::AcqRel);
     }
 
-    /// How much a core takes at a time: little enough that what idles on some cores does not starve the others.
     fn lease(&self) -> i64 {
-        let parts = self.cores.saturating_mul(signed(limits::LEASE_DIVISOR));
-        (self.total.load(Ordering::Relaxed) / parts).min(self.lease_max)
+        self.lease.load(Ordering::Relaxed)
     }
 
     /// Takes what is needed, and up to `wish` if there is so much; `None`: there is less than needed.

@@ -1,7 +1,7 @@
 //! What a core takes on: exchanges in flight and the memory that they hold, within the ceilings of the process. A new
 //! exchange, or its body, is refused at a ceiling; what is under way is counted and never ended for it.
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::Cell, cmp::Ordering, rc::Rc, sync::Arc};
 
 use crate::{
     base::{
@@ -23,7 +23,7 @@ pub struct Admission {
     ceiling: Arc<Ledger>,
     counters: Arc<Counters>,
     /// What the log's queues held when they were last looked at, in bytes.
-    log_bytes: std::cell::Cell<u64>,
+    log_bytes: Cell<u64>,
 }
 
 impl Admission {
@@ -34,7 +34,7 @@ impl Admission {
             memory: Purse::new(Arc::clone(&hub.memory)),
             ceiling: Arc::clone(&hub.memory),
             counters,
-            log_bytes: std::cell::Cell::new(0),
+            log_bytes: Cell::new(0),
         }
     }
 
@@ -49,8 +49,10 @@ impl Admission {
         self.in_flight.used()
     }
 
-    /// Counts what the log's queues hold.
+    /// Counts what the log's queues hold, up to half of this core's part: a log that cannot be written must not stop
+    /// all traffic.
     pub fn note_log(&self, bytes: u64) {
+        let bytes = bytes.min(self.ceiling.share() / 2);
         let before = self.log_bytes.replace(bytes);
         if bytes > before {
             self.memory.take_anyway(bytes - before);
@@ -137,9 +139,7 @@ impl Hold {
     pub fn answer(&mut self, bytes: usize) {
         // Small ones, before the commit, are in the exchange's own share.
         let bytes = if bytes <= limits::READ_BUFFER_BYTES { 0 } else { bytes };
-        if bytes as u64 != self.answer {
-            self.admission.change(&mut self.answer, bytes);
-        }
+        self.admission.change(&mut self.answer, bytes);
     }
 
     /// A stream of events is under way to the client.
@@ -170,10 +170,10 @@ impl Hold {
 impl Admission {
     fn change(&self, held: &mut u64, bytes: usize) {
         let bytes = bytes as u64;
-        if bytes > *held {
-            self.memory.take_anyway(bytes - *held);
-        } else {
-            self.memory.give(*held - bytes);
+        match bytes.cmp(held) {
+            Ordering::Equal => return,
+            Ordering::Greater => self.memory.take_anyway(bytes - *held),
+            Ordering::Less => self.memory.give(*held - bytes),
         }
         *held = bytes;
         self.show();

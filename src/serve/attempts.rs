@@ -2,8 +2,6 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use bytes::Bytes;
-
 use super::{
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
@@ -36,7 +34,6 @@ use crate::{
         resolve::ResolvedTarget,
         target::Choice,
     },
-    provider::Fit,
 };
 
 /// What all tries of an exchange share.
@@ -190,9 +187,7 @@ impl Attempts<'_> {
             Err(fault) => return Ok(self.left(client, entry, Outcome::Unfit, fault)),
         };
         entry.stream |= outgoing.stream;
-        if outgoing.fit == Fit::Translate {
-            client.hold.rendered(outgoing.parts.iter().map(Bytes::len).sum());
-        }
+        client.hold.rendered(outgoing.rendered_bytes());
         let mut times = Milestones::default();
         let asked = self.ask(client, leaf.leaf, &target, &outgoing, started, &mut times).await;
         note_times(entry, notes, &times);

@@ -11,6 +11,7 @@
 mod body;
 pub mod disk;
 mod keeper;
+mod level;
 mod queue;
 pub mod read;
 pub mod recovery;
@@ -32,6 +33,7 @@ use std::{
 };
 
 pub use body::BodyEntry;
+pub use level::QueueLevel;
 pub use queue::{LogSender, Submitted, Unwritten};
 pub use recovery::Recovery;
 
@@ -279,20 +281,6 @@ impl LogCounters {
         }
     }
 
-    /// The queues of records, one a core.
-    pub fn queues(&self) -> impl Iterator<Item = QueueLevel> {
-        self.lanes
-            .iter()
-            .map(|lane| QueueLevel { bytes: lane.held_bytes(), bytes_max: lane.held_bytes_max() })
-    }
-
-    /// The queue of bodies; `None`: they are not logged.
-    #[must_use]
-    pub fn body_queue(&self) -> Option<QueueLevel> {
-        let bytes_max = limits::LOG_BODY_QUEUE_BYTES_MAX;
-        self.bodies.as_ref().map(|bodies| QueueLevel { bytes: bodies.held_bytes(), bytes_max })
-    }
-
     /// Reads them. A record that is on its way meanwhile may be counted in one number and not yet in another.
     #[must_use]
     pub fn stats(&self) -> LogStats {
@@ -320,15 +308,6 @@ impl LogCounters {
             bodies_dropped: of_bodies(|bodies| &bodies.dropped),
         }
     }
-}
-
-/// How full a queue of the log is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueLevel {
-    /// Bytes that it holds: records in whole pages, bodies as they are.
-    pub bytes: usize,
-    /// Bytes that it may hold.
-    pub bytes_max: usize,
 }
 
 /// Makes the directory and locks it for this process.

@@ -45,6 +45,12 @@ fn post_with_length(length: usize) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A body of this length.
+fn body(length: usize) -> String {
+    let start = client::chat_body("hi", false).to_string();
+    format!("{start}{}", " ".repeat(length - start.len()))
+}
+
 #[test]
 fn exactly_as_many_as_there_are_places_are_served() {
     let gate = with_places(3);
@@ -112,44 +118,45 @@ fn whatever_way_an_exchange_ends_its_place_is_free_again() {
 
 #[test]
 fn a_body_that_has_no_room_is_refused_before_it_is_read() {
-    let most = 10 * limits::EXCHANGE_BYTES;
-    let room = most - limits::EXCHANGE_BYTES;
+    let most = 64 * limits::EXCHANGE_BYTES;
     let gate = with_bytes(most);
-    let mut fits = gate.begin(&post_with_length(room as usize), millis(10));
-    assert_eq!(gate.counters.exchange_bytes.get(), most);
-    // The place itself has none either now.
+    assert!(gate.ask("hi").is_whole());
+    gate.world.run_for(secs(1));
+    let room = (most - limits::EXCHANGE_BYTES - gate.counters.log_bytes.get()) as usize;
+    let mut fits = gate.begin(&post_with_length(room), millis(10));
+    assert_eq!(gate.counters.exchange_bytes.get(), limits::EXCHANGE_BYTES + room as u64);
+    // There is no room for another exchange now, however small.
+    gate.records();
     assert_is_refused(&gate, &gate.ask("hi"), "limits.memory");
-    let body = format!("{{\"model\":\"m\",\"messages\":[]{}}}", " ".repeat(room as usize - 27));
     let answer = gate.run(async move {
-        fits.send(body.as_bytes()).await;
+        fits.send(body(room).as_bytes()).await;
         fits.answer().await
     });
     assert!(answer.is_whole(), "{answer:?}");
     gate.records();
-    let mut above = gate.begin(&post_with_length(room as usize + 1), millis(10));
+    let mut above = gate.begin(&post_with_length(room + 1), millis(10));
     let answer = gate.run(async move { above.answer().await });
     assert_is_refused(&gate, &answer, "limits.memory");
-    assert_eq!(gate.target("a").asked(), 1);
+    assert_eq!(gate.target("a").asked(), 2);
     gate.close();
 }
 
 #[test]
 fn a_body_without_a_length_is_refused_when_it_grows_beyond_the_room() {
-    let gate = with_bytes(5 * limits::EXCHANGE_BYTES);
+    let gate = with_bytes(32 * limits::EXCHANGE_BYTES);
     let chunked = |bytes: usize| {
         let head = String::from_utf8(post_with_length(0)).expect("text");
         let mut request = head.replace("content-length: 0", "transfer-encoding: chunked");
-        let body = format!("{{\"model\":\"m\",\"messages\":[]{}}}", " ".repeat(bytes - 27));
-        for piece in body.as_bytes().chunks(4000) {
+        for piece in body(bytes).as_bytes().chunks(4000) {
             let piece = std::str::from_utf8(piece).expect("text");
             request.push_str(&format!("{:x}\r\n{piece}\r\n", piece.len()));
         }
         request.push_str("0\r\n\r\n");
         request.into_bytes()
     };
-    assert!(gate.post(&chunked(25_000)).is_whole());
+    assert!(gate.post(&chunked(150_000)).is_whole());
     gate.records();
-    let answer = gate.post(&chunked(200_000));
+    let answer = gate.post(&chunked(2_000_000));
     assert_is_refused(&gate, &answer, "limits.memory");
     assert_eq!(gate.counters.refused_memory.get(), 1);
     gate.close();
@@ -157,12 +164,13 @@ fn a_body_without_a_length_is_refused_when_it_grows_beyond_the_room() {
 
 #[test]
 fn a_stream_under_way_goes_on_whatever_is_taken_besides() {
-    let gate = with_bytes(4 * limits::EXCHANGE_BYTES);
+    let gate = with_bytes(32 * limits::EXCHANGE_BYTES);
     gate.target("a").is("chunks=20&interval=100ms&chunk_bytes=3000");
     let mut stream = gate.begin(&chat("hi", true), millis(500));
     assert_eq!(gate.counters.streams_open.get(), 1);
-    let _filler =
-        gate.begin(&post_with_length(3 * limits::EXCHANGE_BYTES as usize - 20_000), millis(10));
+    let rest = 30 * limits::EXCHANGE_BYTES as usize;
+    let _filler = gate.begin(&post_with_length(rest), millis(10));
+    assert_eq!(gate.counters.in_flight.get(), 2);
     let refused = gate.ask("hi");
     assert_eq!(refused.status, 503, "{refused:?}");
     let answer = gate.run(async move { stream.answer().await });
@@ -174,7 +182,7 @@ fn a_stream_under_way_goes_on_whatever_is_taken_besides() {
 fn an_answer_that_is_held_is_counted_and_not_refused() {
     let gate = Setup::new(1)
         .target("a", "anthropic")
-        .change(|config| config.limits.memory_bytes = 4 * limits::EXCHANGE_BYTES)
+        .change(|config| config.limits.memory_bytes = 16 * limits::EXCHANGE_BYTES)
         .open();
     // Written anew for the client, so that all of it is held; the end of it comes late.
     let said = "x".repeat(300_000);
@@ -209,9 +217,10 @@ fn an_answer_that_is_held_is_counted_and_not_refused() {
 fn a_slow_request_is_told_with_its_stages_and_a_fast_one_is_not() {
     let link = Link { latency: millis(10), ..Link::default() };
     let gate = Setup::new(1).links(link, link).file("slow_request: 5s").open();
+    gate.target("a").is("keep_alive=off");
     assert!(gate.ask("hi").is_whole());
     gate.target("a").is("status=503&keep_alive=off");
-    gate.target("b").is("first_byte=6s&chunks=100&interval=200ms");
+    gate.target("b").is("keep_alive=off&first_byte=6s&chunks=100&interval=200ms");
     assert!(gate.stream("hi").is_whole());
     let slow = gate.counters.slow.pop().expect("a slow request");
     assert!(gate.counters.slow.pop().is_none(), "the first was fast");
@@ -220,7 +229,7 @@ fn a_slow_request_is_told_with_its_stages_and_a_fast_one_is_not() {
     assert_eq!(slow.waited_nanos, record.times.first_token, "not the twenty seconds after it");
     assert_eq!((slow.attempts.len(), slow.attempts[0].left), (2, "status"));
     assert_eq!((slow.core.in_flight, slow.status, slow.stream), (1, 200, true));
-    gate.target("b").is("chunks=100&interval=200ms");
+    gate.target("b").is("keep_alive=off&chunks=100&interval=200ms");
     assert!(gate.stream("hi").is_whole());
     assert!(gate.counters.slow.pop().is_none(), "a long stream is not a slow one");
 }
@@ -228,6 +237,8 @@ fn a_slow_request_is_told_with_its_stages_and_a_fast_one_is_not() {
 #[test]
 fn what_ended_is_counted_by_how() {
     let gate = Gate::new(1);
+    gate.target("a").is("keep_alive=off");
+    gate.target("b").is("keep_alive=off");
     assert!(gate.ask("hi").is_whole());
     gate.target("a").is("status=503&keep_alive=off");
     assert!(gate.stream("hi").is_whole());

@@ -192,7 +192,7 @@ fn setup(seed: u64, dice: &mut Dice) -> Setup {
         dice.below(40) + 5
     );
     if dice.strikes(0.2) {
-        let (in_flight, bytes) = (1 + dice.below(3), *pick(dice, &[1 << 30, 60_000, 100_000]));
+        let (in_flight, bytes) = (1 + dice.below(3), *pick(dice, &[1 << 30, 100_000, 150_000]));
         setup = setup.change(move |config| {
             config.limits.in_flight = Some(in_flight as usize);
             config.limits.memory_bytes = bytes;
