@@ -119,6 +119,8 @@ const _: () = assert!(INLINE_CONFIG_BYTES_MAX < HEAD_BYTES_DEFAULT);
 
 /// Parts of one vectored write; the kernel refuses more than 1024 (IOV_MAX).
 pub const IOVECS_MAX: usize = 1024;
+/// Longest vectored write whose parts are copied together first, in bytes: a small request, an event of a stream.
+pub const JOINED_WRITE_BYTES: usize = 2 * 1024;
 /// Room that a buffer must have before a read is posted into it, in bytes.
 pub const READ_BYTES_MIN: usize = 2 * 1024;
 /// Threads that run getaddrinfo: a name whose servers do not answer must not hold up the others.
@@ -128,8 +130,11 @@ pub const DNS_ADDRESSES_MAX: usize = 16;
 /// Plaintext sealed at a time, in bytes: four records, so that a large body is not doubled in memory.
 pub const TLS_PIECE_BYTES: usize = 64 * 1024;
 
-/// Submission entries of a core's ring.
-pub const RING_ENTRIES: u32 = 1024;
+/// Submission entries of a core's ring: what a turn of the event loop has gathered goes to the kernel when they are
+/// full, so that the first stream of a burst does not wait for the last one's turn.
+pub const RING_ENTRIES: u32 = 64;
+/// Completion entries of a core's ring: a burst of this many is taken in one turn.
+pub const RING_COMPLETIONS: u32 = 4096;
 /// How long a core waits after a failed accept.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// How long the accept queue must be quiet before a draining core closes its listener.

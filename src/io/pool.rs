@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
+
 use super::{
+    buffer::WriteList,
     inbound::Inbound,
     net::Reader,
     tls::{MaybeTlsReader, MaybeTlsWriter},
@@ -38,13 +41,15 @@ pub struct Upstream<R, W> {
     pub inbound: Inbound<MaybeTlsReader<R>>,
     /// What we send it.
     pub writer: MaybeTlsWriter<W>,
+    /// A written list, for its allocations.
+    pub spare: WriteList,
     /// Its place among those that are open.
     pub place: UpstreamPlace,
 }
 
 /// The idle connections of a core.
 pub struct Pool<R, W> {
-    idle: HashMap<Route, VecDeque<Idle<R, W>>>,
+    idle: HashMap<Route, VecDeque<Idle<R, W>>, RandomState>,
     /// Connections in all of `idle`.
     count: usize,
     idle_for: Duration,
@@ -57,7 +62,7 @@ struct Idle<R, W> {
 
 impl<R, W> Default for Pool<R, W> {
     fn default() -> Pool<R, W> {
-        Pool { idle: HashMap::new(), count: 0, idle_for: limits::POOL_IDLE_FOR }
+        Pool { idle: HashMap::default(), count: 0, idle_for: limits::POOL_IDLE_FOR }
     }
 }
 
@@ -80,16 +85,16 @@ impl<R: Reader, W> Pool<R, W> {
         if !upstream.inbound.is_quiet() {
             return;
         }
-        if !self.idle.contains_key(route) {
-            if self.idle.len() >= limits::POOL_ORIGINS_MAX {
-                self.sweep(now);
-            }
+        if self.idle.len() >= limits::POOL_ORIGINS_MAX && !self.idle.contains_key(route) {
+            self.sweep(now);
             if self.idle.len() >= limits::POOL_ORIGINS_MAX {
                 return;
             }
-            self.idle.insert(route.clone(), VecDeque::new());
         }
-        let Some(queue) = self.idle.get_mut(route) else { return };
+        let queue = match self.idle.get_mut(route) {
+            Some(queue) => queue,
+            None => self.idle.entry(route.clone()).or_default(),
+        };
         if queue.len() >= limits::POOL_IDLE_PER_ORIGIN_MAX {
             queue.pop_front();
         } else {

@@ -141,6 +141,19 @@ impl Wheel {
     }
 }
 
+/// A timer that is let go leaves nothing behind: its slot may be ten minutes away, and a waker keeps its task's memory.
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.clear();
+        self.entry.waker.take();
+        if let Some(slot) = self.wheel.shared.slots.borrow_mut().get_mut(&self.entry.filed.get())
+            && let Some(at) = slot.iter().position(|entry| Rc::ptr_eq(entry, &self.entry))
+        {
+            slot.swap_remove(at);
+        }
+    }
+}
+
 impl Timer {
     /// Runs `work`, which is taken pinned (see [`super::race`]), until `deadline`.
     pub fn within<N: Net, T>(

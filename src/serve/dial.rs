@@ -12,6 +12,7 @@ use crate::{
         units::Instant,
     },
     io::{
+        buffer::WriteList,
         inbound::Inbound,
         net::{Net, Reader, Writer},
         pool::{Route, Upstream},
@@ -44,7 +45,8 @@ pub async fn open<N: Net, R: Reader, W: Writer>(
     };
     client.core.counters.upstream_connections.add(1);
     let place = UpstreamPlace::take(&client.core.counters);
-    Ok(Upstream { inbound: Inbound::new(reader, client.core.pages.clone()), writer, place })
+    let inbound = Inbound::new(reader, client.core.pages.clone());
+    Ok(Upstream { inbound, writer, spare: WriteList::new(), place })
 }
 
 type Halves<N> = (MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>);

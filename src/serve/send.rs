@@ -31,7 +31,7 @@ pub async fn send<N: Net, R: Reader, W: Writer>(
     attempt: &Attempt<'_>,
     upstream: &mut UpstreamOf<N>,
 ) -> Result<bool, Failed> {
-    let mut list = WriteList::new();
+    let mut list = std::mem::take(&mut upstream.spare);
     list.extend(attempt.request.iter().cloned());
     let floor = Duration::from_secs(list.len() as u64 / limits::SEND_BYTES_PER_SECOND_MIN);
     let within = attempt.first_byte_within.saturating_add(floor);
@@ -56,12 +56,13 @@ pub async fn write_unless_answered<R: Reader, W: Writer>(
     upstream: &mut Upstream<R, W>,
     list: WriteList,
 ) -> io::Result<bool> {
-    let Upstream { inbound, writer, .. } = upstream;
+    let Upstream { inbound, writer, spare, .. } = upstream;
     let mut write = pin!(writer.write(list));
     // The read is posted with the write, in one submission; what it brings early is an answer all the same.
     poll_fn(|cx| {
         let written = write.as_mut().poll(cx);
-        if let Poll::Ready((Ok(()), _)) = written {
+        if let Poll::Ready((Ok(()), list)) = written {
+            *spare = list;
             return Poll::Ready(Ok(true));
         }
         if has_early_answer(inbound, cx) {

@@ -42,6 +42,15 @@ pub(super) struct HeaderSpan {
     pub(super) value: Span,
 }
 
+impl HeaderSpan {
+    /// From the name to the end of the value. An empty value may lie anywhere: the line then ends with the name, and is
+    /// none.
+    fn line(self) -> Span {
+        let end = if self.value.end > self.value.start { self.value.end } else { 0 };
+        Span { start: self.name.start, end }
+    }
+}
+
 /// The headers of a head, in order; `head` is always the bytes that the head was parsed from. Heads of both kinds
 /// dereference to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,9 +58,22 @@ pub struct HeaderList {
     pub(super) spans: Vec<HeaderSpan>,
     /// The names listed in `Connection`, options such as `close` aside.
     pub(super) listed: SmallVec<[Span; 2]>,
+    /// A bit for each name's [`mark`]: most look-ups are for headers that are not there, and end here.
+    marks: u64,
+}
+
+/// One of 64 bits for a header name in any case.
+fn mark(name: &[u8]) -> u64 {
+    let end = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default() | 0x20);
+    let place = name.len() + 7 * end(name.first()) + 13 * end(name.last());
+    1 << (place % 64)
 }
 
 impl HeaderList {
+    fn may_have(&self, name: &str) -> bool {
+        self.marks & mark(name.as_bytes()) != 0
+    }
+
     /// All headers in order, names as written, values without the blanks around them.
     pub fn headers<'a>(
         &'a self,
@@ -63,6 +85,9 @@ impl HeaderList {
     /// The first value of that name, in any case.
     #[must_use]
     pub fn find<'a>(&self, head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+        if !self.may_have(name) {
+            return None;
+        }
         let is_it = |span: &&HeaderSpan| span.name.of(head).eq_ignore_ascii_case(name.as_bytes());
         self.spans.iter().find(is_it).map(|span| span.value.of(head))
     }
@@ -91,6 +116,20 @@ impl HeaderList {
         })
     }
 
+    /// The same, each with its whole line as it came, but for the line end: what a parser has let through can be passed
+    /// on as it is.
+    pub fn end_to_end_lines<'a>(
+        &'a self,
+        head: &'a [u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        self.spans.iter().filter_map(move |span| {
+            let name = span.name.of(head);
+            let passes = !is_hop_by_hop(name)
+                && !self.listed_in_connection(head).any(|listed| listed.eq_ignore_ascii_case(name));
+            passes.then(|| (name, span.line().of(head)))
+        })
+    }
+
     /// The header names that `Connection` lists, options such as `close` aside.
     pub fn listed_in_connection<'a>(
         &'a self,
@@ -107,6 +146,7 @@ impl HeaderList {
             if name.len() > HEADER_NAME_BYTES_MAX {
                 return Err(HeadError::NameTooLong);
             }
+            headers.marks |= mark(name.as_bytes());
             headers.spans.push(HeaderSpan {
                 name: Span::locate(head, name.as_bytes()),
                 value: Span::locate(head, value),
