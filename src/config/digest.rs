@@ -80,6 +80,8 @@ pub fn render(config: &Config) -> Value {
             "body_bytes": config.limits.body_bytes,
             "upload_bytes": config.limits.upload_bytes,
             "connections": config.limits.connections,
+            "in_flight": config.limits.in_flight,
+            "memory_bytes": config.limits.memory_bytes,
         },
         "timeouts_ms": {
             "connect": config.timeouts.connect.as_millis() as u64,
@@ -91,6 +93,7 @@ pub fn render(config: &Config) -> Value {
             "trusted": config.custom_hosts.trusted,
             "allow_private": config.custom_hosts.allow_private,
         },
+        "slow_request_ms": config.slow_request.map(|slow| slow.as_millis() as u64),
     })
 }
 

@@ -152,6 +152,11 @@ const TOP: &[Row] = &[
     ("timeouts", Type::Object(TIMEOUTS), "Deadlines that hold where a config sets none."),
     ("custom_hosts", Type::Object(CUSTOM_HOSTS), "Which hosts requests may name."),
     ("prices", Type::Object(PRICES), "What a call costs."),
+    (
+        "slow_request",
+        Type::Either(&[Type::Reference("duration"), Type::Choice(&["off"])]),
+        "Tell of requests whose first token, or whole answer, took longer; off if not given.",
+    ),
 ];
 
 const TLS: &[Row] = &[
@@ -189,6 +194,12 @@ const LIMITS: &[Row] = &[
         Type::Either(&[Type::Choice(&["auto"]), Type::Number(1, 10_000_000)]),
         "Client connections at once; auto is what the open-file limit allows.",
     ),
+    (
+        "in_flight",
+        Type::Either(&[Type::Choice(&["auto"]), Type::Number(1, 10_000_000)]),
+        "Requests at once; auto is what connections and memory allow.",
+    ),
+    ("memory", Type::Size, "Memory for requests at once, as accounted; 2GiB if not given."),
 ];
 
 const TIMEOUTS: &[Row] = &[

@@ -8,6 +8,7 @@ mod draw;
 mod target;
 
 mod bugs;
+mod ceilings;
 mod clock;
 mod commit;
 mod cuts;
@@ -291,6 +292,15 @@ impl Gate {
         records.remove(0)
     }
 
+    /// What exchanges and upstream connections took is all given back.
+    fn holds_nothing(&self) {
+        let Counters { in_flight, exchange_bytes, streams_open, .. } = &*self.counters;
+        let held = [in_flight.get(), exchange_bytes.get(), streams_open.get()];
+        assert_eq!(held, [0; 3], "exchanges, bytes and streams are still held");
+        let upstream = [self.counters.upstream_open.get(), self.counters.upstream_idle.get()];
+        assert_eq!(upstream[0], upstream[1], "upstream connections open and idle");
+    }
+
     /// Drains; nothing may be left then but what runs as long as a core does.
     fn close(&self) {
         self.gateway.drain();
@@ -307,6 +317,7 @@ impl Gate {
         }
         let Counters { connections_open, upstream_idle, .. } = &*self.counters;
         assert_eq!((connections_open.get(), upstream_idle.get()), (0, 0), "gauges that lie");
+        self.holds_nothing();
     }
 }
 
@@ -318,5 +329,5 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// The wheel and the sweeper of the pool.
+/// The wheel, and what is done beside the connections.
 const CORE_TASKS: usize = 2;

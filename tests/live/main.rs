@@ -21,6 +21,7 @@ mod health;
 mod integrity;
 mod leaks;
 mod log;
+mod overload;
 mod quickstart;
 mod reload;
 mod routing;

@@ -34,6 +34,13 @@ pub fn setup(seed: u64, dice: &mut Dice) -> Setup {
         "timeouts: {{connect: 2s, first_byte: {first_byte}s, idle: 5s, total: {}s}}",
         dice.below(40) + 5
     );
+    if dice.strikes(0.2) {
+        let (in_flight, bytes) = (1 + dice.below(3), *pick(dice, &[1 << 30, 100_000, 150_000]));
+        setup = setup.change(move |config| {
+            config.limits.in_flight = Some(in_flight as usize);
+            config.limits.memory_bytes = bytes;
+        });
+    }
     setup.policy(policy).file(&lines).links(link(dice), link(dice))
 }
 
