@@ -44,10 +44,12 @@ pub const TAP_VALUE_BYTES_MAX: usize = 16 * 1024;
 
 /// Read buffer of a connection in use, in bytes.
 pub const READ_BUFFER_BYTES: usize = 16 * 1024;
+/// Longest head or body that is copied out of its read buffer, in bytes: twice what most requests have.
+pub const COPIED_OUT_BYTES: usize = 4 * 1024;
 /// Read buffers a core keeps for reuse.
 pub const POOLED_BUFFERS_MAX: usize = 256;
-/// Reads of a core that may wait with a whole buffer, 16 MiB of them: beyond that a connection waits with a small one.
-pub const WHOLE_READS_MAX: usize = 1024;
+/// Reads of a core that may wait with a whole buffer, 8 MiB of them: beyond that a connection waits with a small one.
+pub const WHOLE_READS_MAX: usize = 512;
 /// Buffer of a read that waits beyond that, in bytes: an event of a stream fits, and mostly a head.
 pub const SMALL_READ_BYTES: usize = 512;
 
