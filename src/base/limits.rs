@@ -123,6 +123,8 @@ const _: () = assert!(INLINE_CONFIG_BYTES_MAX < HEAD_BYTES_DEFAULT);
 pub const IOVECS_MAX: usize = 1024;
 /// Longest vectored write whose parts are copied together first, in bytes: a small request, an event of a stream.
 pub const JOINED_WRITE_BYTES: usize = 2 * 1024;
+/// Buffers for them that a core keeps: as many as writes are gathered in one turn.
+pub const JOINED_WRITES_KEPT: usize = RING_ENTRIES as usize;
 /// Room that a buffer must have before a read is posted into it, in bytes.
 pub const READ_BYTES_MIN: usize = 2 * 1024;
 /// Threads that run getaddrinfo: a name whose servers do not answer must not hold up the others.
