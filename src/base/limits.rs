@@ -119,6 +119,8 @@ const _: () = assert!(INLINE_CONFIG_BYTES_MAX < HEAD_BYTES_DEFAULT);
 
 /// Parts of one vectored write; the kernel refuses more than 1024 (IOV_MAX).
 pub const IOVECS_MAX: usize = 1024;
+/// Longest vectored write whose parts are copied together first, in bytes: a small request, an event of a stream.
+pub const JOINED_WRITE_BYTES: usize = 2 * 1024;
 /// Room that a buffer must have before a read is posted into it, in bytes.
 pub const READ_BYTES_MIN: usize = 2 * 1024;
 /// Threads that run getaddrinfo: a name whose servers do not answer must not hold up the others.

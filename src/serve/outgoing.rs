@@ -172,7 +172,7 @@ impl Sources<'_> {
         let mut out = BytesMut::with_capacity(1024);
         let parts = [target.origin.path.as_bytes(), path.as_bytes(), query.as_bytes()];
         let mut head = HeadWriter::request(&mut out, incoming.method(), &parts)?;
-        head.header("host", &target.origin.authority)?;
+        head.own("host", &target.origin.authority)?;
         self.provider_headers(&mut head)?;
         if call.typed {
             self.typed_headers(&mut head, fit, outgoing.stream)?;
@@ -229,11 +229,11 @@ impl Sources<'_> {
         stream: bool,
     ) -> Result<(), RenderError> {
         let content_type = self.incoming.header("content-type").filter(|_| fit == Fit::Same);
-        head.header("content-type", content_type.unwrap_or("application/json"))?;
+        head.own("content-type", content_type.unwrap_or("application/json"))?;
         let accept = self.incoming.header("accept").filter(|_| fit == Fit::Same);
         let default = if stream { "text/event-stream" } else { "application/json" };
-        head.header("accept", accept.unwrap_or(default))?;
-        head.header("accept-encoding", "identity")?;
+        head.own("accept", accept.unwrap_or(default))?;
+        head.own("accept-encoding", "identity")?;
         for name in ["traceparent", "tracestate"] {
             if let Some(value) = self.incoming.header(name) {
                 head.header(name, value)?;
