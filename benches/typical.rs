@@ -8,6 +8,7 @@ pub fn with_typical(core: u16, process: u64, sequence: u64, use_it: impl FnOnce(
         target: "config.targets[0]",
         provider: "openai",
         virtual_key: "openai-prod",
+        credential: "",
         model: "gpt-4o-mini",
         status: 200,
         started: 40_000,

@@ -44,10 +44,12 @@ pub const TAP_VALUE_BYTES_MAX: usize = 16 * 1024;
 
 /// Read buffer of a connection in use, in bytes.
 pub const READ_BUFFER_BYTES: usize = 16 * 1024;
+/// Longest head or body that is copied out of its read buffer, in bytes: twice what most requests have.
+pub const COPIED_OUT_BYTES: usize = 4 * 1024;
 /// Read buffers a core keeps for reuse.
 pub const POOLED_BUFFERS_MAX: usize = 256;
-/// Reads of a core that may wait with a whole buffer, 16 MiB of them: beyond that a connection waits with a small one.
-pub const WHOLE_READS_MAX: usize = 1024;
+/// Reads of a core that may wait with a whole buffer, 8 MiB of them: beyond that a connection waits with a small one.
+pub const WHOLE_READS_MAX: usize = 512;
 /// Buffer of a read that waits beyond that, in bytes: an event of a stream fits, and mostly a head.
 pub const SMALL_READ_BYTES: usize = 512;
 
@@ -313,6 +315,57 @@ pub const BODY_BYTES_LOGGED_MAX: usize = 1 << 20;
 
 const _: () = assert!(BODY_BYTES_LOGGED_MAX <= LOG_BODY_BYTES_MAX);
 
+// -- parameters --
+/// Paths that `drop_params` may name for one target: each may walk through the whole body.
+pub const DROP_PARAMS_MAX: usize = 64;
+/// Steps of such a path, the top-level field included; written ones need four.
+pub const DROP_PATH_STEPS_MAX: usize = 8;
+
+// -- the health of targets --
+/// Failures and requests count for a breaker for so long, at least for half of it.
+pub const BREAKER_WINDOW: Duration = Duration::from_secs(60);
+/// Shortest time that a breaker stays open; Portkey's bound.
+pub const BREAKER_COOLDOWN_MIN: Duration = Duration::from_secs(30);
+/// From so many requests on the share of failures counts, where the config does not say.
+pub const BREAKER_REQUESTS_MIN: u32 = 10;
+/// Largest number of failures or requests that a breaker may ask for: its counters hold a little more.
+pub const BREAKER_REQUESTS_MAX: u32 = 1_000_000;
+/// How much of each hashed field counts, in bytes, where the config does not say: a long system prompt.
+pub const HASH_BYTES_DEFAULT: usize = 4 * 1024;
+/// The most that may count: it is read on each request.
+pub const HASH_BYTES_MAX: usize = 64 * 1024;
+/// Fields that are hashed.
+pub const HASH_FIELDS_MAX: usize = 16;
+/// Messages that are looked through for the first of the user: system prompts are few.
+pub const HASH_MESSAGES_MAX: usize = 32;
+/// With affinity, a target may run this much more than its share: five fourths.
+pub const AFFINITY_LOAD_MAX: f64 = 1.25;
+/// A latency that is not confirmed loses two thirds of its weight in that time.
+pub const LATENCY_FADES_IN: Duration = Duration::from_secs(10);
+/// What a try that failed is taken to have lasted: a target that fails fast must not look fast.
+pub const LATENCY_OF_FAILURE: Duration = Duration::from_secs(10);
+/// What a target is taken to need while its first answer is awaited, so that one nobody knows is not flooded.
+pub const LATENCY_UNKNOWN: Duration = Duration::from_secs(1);
+/// How often a core tells the others what it learnt, failures apart, which it tells at once.
+pub const HEALTH_TOLD_EVERY: Duration = Duration::from_millis(100);
+/// Targets and credentials of the file whose health is kept.
+pub const HEALTH_TARGETS_MAX: usize = 64 * 1024;
+/// Targets of configs that came with requests whose health is kept; the longest unused make room.
+pub const HEALTH_INLINE_TARGETS_MAX: usize = 4 * 1024;
+/// How long they are kept while nobody asks: longer than most breakers stay open.
+pub const HEALTH_INLINE_FOR: Duration = Duration::from_secs(600);
+/// How long a credential that was refused (401, 403) is left alone.
+pub const CREDENTIAL_DEAD_FOR: Duration = Duration::from_secs(60);
+/// How long a target or credential is left alone after a 429 that does not say for how long.
+pub const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(5);
+/// The longest that a provider's word on its quota is believed.
+pub const RATE_LIMIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Credentials behind one virtual key: which were tried is kept in one word.
+pub const CREDENTIALS_MAX: usize = 64;
+
+const _: () = assert!(BREAKER_WINDOW.as_secs() >= BREAKER_COOLDOWN_MIN.as_secs());
+const _: () = assert!(CREDENTIALS_MAX <= u64::BITS as usize);
+
 // -- the admin interface --
 /// Connections to the admin interface at once: a person, a scraper and a few scripts. More wait in the kernel.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
@@ -340,3 +393,48 @@ pub const CREDENTIAL_BYTES_SHOWN_MIN: usize = 16;
 const _: () = assert!(ADMIN_CONNECTIONS_MAX < DESCRIPTORS_KEPT / 2);
 /// How long a client may take at least for what was read of an answer at once, however short `timeouts.idle` is.
 pub const CLIENT_TAKES_WITHIN: Duration = Duration::from_secs(60);
+
+// -- admission, and what the gateway tells of itself --
+/// Default ceiling of the memory that is accounted, in bytes.
+pub const MEMORY_BYTES_DEFAULT: u64 = 2 << 30;
+/// Smallest such ceiling, in bytes: a few hundred exchanges and some bodies.
+pub const MEMORY_BYTES_MIN: u64 = 16 << 20;
+/// Largest such ceiling, in bytes: no machine has more, and sums of it cannot overflow.
+pub const MEMORY_BYTES_MAX: u64 = 1 << 50;
+/// What an exchange is taken to hold besides the bodies that are counted, in bytes: its task, its heads, a read buffer.
+/// Most hold less; one with a buffer on either side, more.
+pub const EXCHANGE_BYTES: u64 = READ_BUFFER_BYTES as u64;
+/// What `limits.in_flight: auto` is: no bound of its own, since each exchange has a connection and memory.
+pub const IN_FLIGHT_AUTO: u64 = 1 << 40;
+/// Exchanges that a core takes from the process's ceiling at a time.
+pub const IN_FLIGHT_LEASE_MAX: u64 = 64;
+/// Bytes that a core takes from the process's ceiling at a time.
+pub const MEMORY_LEASE_BYTES_MAX: u64 = 1 << 20;
+/// A core takes at most one part in this many of a ceiling, divided by the cores, at a time: what idles as change on
+/// some cores while another is refused stays below an eighth.
+pub const LEASE_DIVISOR: u64 = 16;
+/// Seconds after which a client that was refused is asked to come back, at least.
+pub const RETRY_AFTER_SECONDS: u64 = 1;
+/// Seconds of chance on top, so that those refused together do not come back together.
+pub const RETRY_AFTER_JITTER_SECONDS: u64 = 2;
+/// How often a core's event loop is timed, and what goes with it: ten samples a second show a stall of 100 ms always,
+/// and cost nothing.
+pub const LAG_SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// The longest lag is told of the last one to two of these spans.
+pub const LAG_RECENT_FOR: Duration = Duration::from_secs(5);
+/// Slow requests of one core that wait to be told; older ones give way.
+pub const SLOW_WAITING_MAX: usize = 64;
+/// Slow requests that the admin interface tells of.
+pub const SLOW_KEPT_MAX: usize = 128;
+/// Attempts of a slow request that are told.
+pub const SLOW_ATTEMPTS_MAX: usize = 16;
+/// Characters of each text of a slow request that are told.
+pub const SLOW_TEXT_CHARS_MAX: usize = 96;
+/// Slow requests written on stderr in each [`SLOW_SAID_EVERY`]; the others are counted.
+pub const SLOW_SAID_MAX: usize = 20;
+/// See [`SLOW_SAID_MAX`].
+pub const SLOW_SAID_EVERY: Duration = Duration::from_secs(10);
+
+const _: () = assert!(EXCHANGE_BYTES * 64 < MEMORY_BYTES_MIN);
+const _: () =
+    assert!(MEMORY_BYTES_MAX < i64::MAX as u64 / 2 && IN_FLIGHT_AUTO < i64::MAX as u64 / 2);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::base::ids::ConfigId;
 
 use super::{
-    Config, CustomHosts, NamedConfig,
+    Config, CustomHosts, NamedConfig, bounds,
     compile::{Known, compile_named},
     keyring::{self, References, VirtualKeys},
     report::{Mistake, Report, Spot},
@@ -60,9 +60,10 @@ fn from_tree(mut tree: Tree, variables: Variables<'_>, report: &mut Report) -> O
     sections::listeners(&root, &mut config, report);
     sections::machine(&root, &mut config, report);
     sections::log(&root, &mut config, report);
-    sections::limits(&root, &mut config, report);
-    sections::timeouts(&root, &mut config, report);
+    bounds::limits(&root, &mut config, report);
+    bounds::timeouts(&root, &mut config, report);
     sections::custom_hosts(&root, &mut config, report);
+    bounds::slow_request(&root, &mut config, report);
     let keys = keyring::virtual_keys(&root, report);
     let (configs, config_ids) = configs(&root, &keys, &config.custom_hosts, report);
     let references = References { virtual_key_ids: &keys.ids, config_ids: &config_ids };
@@ -121,6 +122,7 @@ pub const TOP_KEYS: &[&str] = &[
     "timeouts",
     "custom_hosts",
     "prices",
+    "slow_request",
 ];
 /// Keys at the top of the file that a later version will honour.
 pub const TOP_KEYS_LATER: &[&str] = &[

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Allow, ApiKey, Config, Log, OnFull, Origin, VirtualKey, Workers,
     condition::{Condition, Then},
+    health::{Balance, HashBy, Watch},
     policy::{Leaf, Node, NodeKind, Policy},
 };
 
@@ -19,12 +20,19 @@ pub fn digest(config: &Config) -> [u8; 32] {
 #[must_use]
 pub fn same_secrets(one: &Config, other: &Config) -> bool {
     let token = |config: &Config| config.admin.as_ref().and_then(|admin| admin.token.clone());
-    let of_keys = one.virtual_keys.iter().map(|key| &key.credential);
+    let of_keys = |config: &Config| -> Vec<_> {
+        let keys = config.virtual_keys.iter();
+        keys.flat_map(|key| {
+            let pooled = key.credentials.iter().map(|one| one.secret.clone());
+            key.credential.iter().cloned().chain(pooled).collect::<Vec<_>>()
+        })
+        .collect()
+    };
     let of_leaves = |config| -> Vec<_> {
         leaves(config).map(|leaf| (leaf.api_key.clone(), leaf.options.clone())).collect()
     };
     token(one) == token(other)
-        && of_keys.eq(other.virtual_keys.iter().map(|key| &key.credential))
+        && of_keys(one) == of_keys(other)
         && of_leaves(one) == of_leaves(other)
 }
 
@@ -72,6 +80,8 @@ pub fn render(config: &Config) -> Value {
             "body_bytes": config.limits.body_bytes,
             "upload_bytes": config.limits.upload_bytes,
             "connections": config.limits.connections,
+            "in_flight": config.limits.in_flight,
+            "memory_bytes": config.limits.memory_bytes,
         },
         "timeouts_ms": {
             "connect": config.timeouts.connect.as_millis() as u64,
@@ -83,6 +93,7 @@ pub fn render(config: &Config) -> Value {
             "trusted": config.custom_hosts.trusted,
             "allow_private": config.custom_hosts.allow_private,
         },
+        "slow_request_ms": config.slow_request.map(|slow| slow.as_millis() as u64),
     })
 }
 
@@ -109,6 +120,7 @@ fn virtual_key(key: &VirtualKey) -> Value {
     json!({
         "provider": key.provider.name(),
         "credential": key.credential.is_some(),
+        "credential_weights": key.credentials.iter().map(|one| one.weight).collect::<Vec<_>>(),
         "base": url(&key.base),
         "models": key.models,
         "allow_custom_host": key.allow_custom_host,
@@ -162,7 +174,9 @@ fn node<'n>(node: &Node, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
         NodeKind::Fallback { on_status_codes, targets } => {
             json!({ "fallback": children(targets), "on_status_codes": on_status_codes })
         }
-        NodeKind::LoadBalance { targets } => json!({ "loadbalance": children(targets) }),
+        NodeKind::LoadBalance { balance, targets } => {
+            json!({ "loadbalance": children(targets), "by": self::balance(balance) })
+        }
         NodeKind::Conditional { conditions, default, targets } => json!({
             "conditional": children(targets),
             "conditions": conditions.iter().flatten().map(condition).collect::<Vec<_>>(),
@@ -170,6 +184,30 @@ fn node<'n>(node: &Node, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
         }),
     };
     json!({ "path": node.path, "name": node.name, "weight": node.weight, "kind": kind })
+}
+
+fn balance(balance: &Balance) -> Value {
+    match balance {
+        Balance::Weight => json!("weight"),
+        Balance::Latency => json!("latency"),
+        Balance::Hash(HashBy { fields, bytes_max, bounded }) => {
+            let fields: Vec<String> = fields.iter().map(|field| format!("{field:?}")).collect();
+            json!({ "fields": fields, "bytes": bytes_max, "bounded": bounded })
+        }
+    }
+}
+
+fn watch(watch: &Watch) -> Value {
+    json!({
+        "rate_limit_aware": watch.rate_limit_aware,
+        "breaker": watch.breaker.as_ref().map(|breaker| json!({
+            "failure_threshold": breaker.failure_threshold,
+            "failure_threshold_percentage": breaker.failure_percentage,
+            "minimum_requests": breaker.minimum_requests,
+            "cooldown_ms": breaker.cooldown.as_millis() as u64,
+            "failure_status_codes": breaker.failure_status_codes,
+        })),
+    })
 }
 
 fn condition(condition: &Condition) -> Value {
@@ -199,6 +237,8 @@ fn leaf<'n>(leaf: &Leaf, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
         "api_key": leaf.api_key.is_some(),
         "custom_host": leaf.custom_host.as_ref().map(url),
         "override_params": leaf.override_params,
+        "default_params": leaf.default_params,
+        "drop_params": leaf.drop_params.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "forward_headers": leaf.forward_headers,
         "retry": {
             "attempts": leaf.retry.attempts,
@@ -215,6 +255,7 @@ fn leaf<'n>(leaf: &Leaf, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
         ],
         "strict": leaf.strict,
         "options": options,
+        "watch": leaf.watch.as_ref().map(watch),
     })
 }
 

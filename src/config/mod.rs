@@ -1,10 +1,13 @@
 //! One epoch: the immutable, checked configuration. Names are resolved to ids; whoever holds a [`Config`] need
 //! not ask whether it is valid.
 
+mod bounds;
 pub mod check;
 pub mod compile;
 pub mod condition;
+mod credentials;
 pub mod digest;
+pub mod health;
 pub mod hosts;
 mod keyring;
 mod nearest;
@@ -70,6 +73,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Which hosts requests may name.
     pub custom_hosts: CustomHosts,
+    /// From when on an exchange is slow, which is told; `None`: never.
+    pub slow_request: Option<Duration>,
 }
 
 impl Config {
@@ -95,6 +100,7 @@ impl Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             custom_hosts: CustomHosts::default(),
+            slow_request: None,
         };
         config.seal();
         config
@@ -127,6 +133,8 @@ pub struct VirtualKey {
     pub provider: &'static dyn Adapter,
     /// The credential; `None` only where the provider needs none.
     pub credential: Option<Secret>,
+    /// If there are several, all of them: the one above is the first.
+    pub credentials: Vec<PooledCredential>,
     /// Base URL without a trailing slash: the file's, else the provider's own.
     pub base: Origin,
     /// Models served, as globs; empty means all.
@@ -137,6 +145,17 @@ pub struct VirtualKey {
     pub ca: Option<PathBuf>,
     /// Provider settings (`anthropic-version`, `openai-organization` …), as headers without `x-portkey-`.
     pub options: Vec<(String, String)>,
+}
+
+/// One of several credentials behind a virtual key.
+#[derive(Debug)]
+pub struct PooledCredential {
+    /// It.
+    pub secret: Secret,
+    /// Its share of the requests; 0: only if no other is left.
+    pub weight: f64,
+    /// Names it in the tables of health: a hash that tells nothing of it.
+    pub id: u64,
 }
 
 impl VirtualKey {
@@ -306,6 +325,10 @@ pub struct Limits {
     pub upload_bytes: u64,
     /// Client connections; `None`: from RLIMIT_NOFILE.
     pub connections: Option<usize>,
+    /// Exchanges at once; `None`: as many as there are connections and memory for.
+    pub in_flight: Option<usize>,
+    /// The ceiling of accounted memory, in bytes.
+    pub memory_bytes: u64,
 }
 
 impl Default for Limits {
@@ -315,6 +338,8 @@ impl Default for Limits {
             body_bytes: limits::BODY_BYTES_DEFAULT,
             upload_bytes: limits::UPLOAD_BYTES_DEFAULT,
             connections: None,
+            in_flight: None,
+            memory_bytes: limits::MEMORY_BYTES_DEFAULT,
         }
     }
 }

@@ -15,7 +15,10 @@ use super::{
     net::Reader,
     tls::{MaybeTlsReader, MaybeTlsWriter},
 };
-use crate::base::{limits, units::Instant};
+use crate::{
+    base::{limits, units::Instant},
+    journal::metrics::UpstreamPlace,
+};
 
 /// Where a connection leads: two requests may share one only if all of it is equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +43,8 @@ pub struct Upstream<R, W> {
     pub writer: MaybeTlsWriter<W>,
     /// A written list, for its allocations.
     pub spare: WriteList,
+    /// Its place among those that are open.
+    pub place: UpstreamPlace,
 }
 
 /// The idle connections of a core.

@@ -4,11 +4,17 @@
 pub mod allow;
 pub mod api_key;
 pub mod attempt;
+pub mod balance;
+pub mod breaker;
 pub mod condition;
+pub mod credential;
 pub mod glob;
+pub mod health;
 pub mod key;
+pub mod params;
 pub mod plan;
 pub mod price;
+pub mod rate_limit;
 pub mod request_headers;
 pub mod resolve;
 pub mod target;

@@ -4,6 +4,7 @@ use std::{borrow::Cow, pin::pin, rc::Rc};
 
 use super::{
     attempts::Attempts,
+    care::{self, Care},
     client::Client,
     connection::{After, Incoming},
     guard::guard,
@@ -13,6 +14,7 @@ use super::{
     respond::{Notes, Timing},
     route::{Call, Route, dialect_of, route},
     target::TargetRules,
+    tend,
 };
 use crate::{
     base::{
@@ -29,7 +31,7 @@ use crate::{
     policy::{
         condition::Facts,
         key,
-        plan::plan,
+        plan::plan_with,
         request_headers::{self, merge_metadata},
         target::{self, Asked, PolicyRef},
     },
@@ -103,6 +105,7 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     entry.client_bytes_in = incoming.bytes.len() as u64 + client.body_taken;
     entry.client_bytes_out = client.sent - sent_before;
     finish(client, &mut entry, &epoch).await;
+    client.hold.end();
     after
 }
 
@@ -125,6 +128,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     let caller = key::identify(&lookup, config, incoming.accepted_unix)?;
     let api_key = caller.api_key.and_then(|id| config.api_keys.get(id.0 as usize));
     entry.api_key = api_key.map_or(Cow::Borrowed(""), |key| Cow::Borrowed(&key.name));
+    client.hold.begin()?;
     client.core.counters.metadata_ignored.add(u64::from(options.metadata_ignored));
     entry.metadata = merge_metadata(&options.metadata, api_key.map_or(&[], |key| &key.metadata));
     client.bodies = local::keep_bodies(client, incoming, config, &options);
@@ -153,7 +157,10 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         params: question.object(),
         path: incoming.path(),
     };
-    let plan = plan(choice.policy(), entry.seed, &facts);
+    let policy = choice.policy();
+    let (care, health) = Care::new(&core.health, config, policy, entry.seed, || client.now());
+    let plan = plan_with(policy, entry.seed, &facts, &health);
+    care::note(entry, policy, &health, &plan);
     entry.conditions = plan.decided().iter().map(ToString::to_string).collect();
     entry.times.planned = entry.at(client.now());
     let mut attempts = Attempts {
@@ -164,6 +171,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         choice: &choice,
         epoch,
         rules: &rules,
+        care: &care,
         request_id: entry.request_id,
         total_by,
     };
@@ -209,9 +217,7 @@ async fn finish<N: Net, R: Reader, W: Writer>(
     epoch: &Epoch,
 ) {
     entry.times.flushed = entry.at(client.now());
-    let counters = &client.core.counters;
-    counters.clients_gone.add(u64::from(entry.client_gone));
-    counters.truncated.add(u64::from(entry.truncated));
+    tend::ended(client, entry, epoch);
     if epoch.config.log.as_ref().is_some_and(|log| log.on_full == crate::config::OnFull::Wait) {
         Box::pin(local::await_log_room(client)).await;
     }

@@ -1,9 +1,11 @@
 //! The arrow: one file a step that waits, straight-line async, generic over [`Net`].
 
 pub mod accept;
+pub mod admission;
 pub mod attempts;
 pub mod bodies;
 pub mod body;
+pub mod care;
 pub mod client;
 pub mod connection;
 pub mod dial;
@@ -11,6 +13,7 @@ pub mod digest;
 pub mod events;
 pub mod exchange;
 pub mod guard;
+pub mod health;
 pub mod local;
 pub mod outgoing;
 pub mod passing;
@@ -21,6 +24,7 @@ pub mod respond;
 pub mod route;
 pub mod send;
 pub mod target;
+pub mod tend;
 pub mod upload;
 pub mod upstream;
 
@@ -42,6 +46,7 @@ use crate::{
     },
     journal::metrics::Counters,
 };
+use admission::Admission;
 
 /// What one core owns. No logic.
 pub struct Core<N: Net> {
@@ -63,8 +68,12 @@ pub struct Core<N: Net> {
     pub pool: RefCell<Pool<N::Reader, N::Writer>>,
     /// Where records go; `None`: the log is off.
     pub log: RefCell<Option<LogSender>>,
+    /// What it knows of the health of targets.
+    pub health: health::Health,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// What it has taken on.
+    pub admission: Rc<Admission>,
     /// Where Trunkline itself listens: no request may make it call itself.
     pub listeners: Vec<SocketAddr>,
     /// Whether this core is to end when its exchanges have.
@@ -81,8 +90,10 @@ impl<N: Net> Core<N> {
         listeners: Vec<SocketAddr>,
     ) -> Core<N> {
         let epoch = RefCell::new(Rc::new(hub.epoch()));
+        let admission = Rc::new(Admission::new(&hub, Arc::clone(&counters)));
         Core {
             net,
+            health: health::Health::new(Arc::clone(&hub)),
             hub,
             epoch,
             wheel: Wheel::default(),
@@ -90,6 +101,7 @@ impl<N: Net> Core<N> {
             pool: RefCell::default(),
             log: RefCell::new(log),
             counters,
+            admission,
             listeners,
             draining: Cell::new(false),
         }
@@ -100,6 +112,7 @@ impl<N: Net> Core<N> {
     pub fn epoch(&self) -> Rc<Arc<Epoch>> {
         if self.epoch.borrow().number != self.hub.number() {
             *self.epoch.borrow_mut() = Rc::new(self.hub.epoch());
+            self.admission.settle();
         }
         Rc::clone(&self.epoch.borrow())
     }

@@ -8,6 +8,7 @@ mod draw;
 mod target;
 
 mod bugs;
+mod ceilings;
 mod clock;
 mod commit;
 mod cuts;
@@ -15,6 +16,7 @@ mod drain;
 mod epochs;
 mod fallback;
 mod gone;
+mod health;
 mod http;
 mod names;
 mod random;
@@ -290,6 +292,15 @@ impl Gate {
         records.remove(0)
     }
 
+    /// What exchanges and upstream connections took is all given back.
+    fn holds_nothing(&self) {
+        let Counters { in_flight, exchange_bytes, streams_open, .. } = &*self.counters;
+        let held = [in_flight.get(), exchange_bytes.get(), streams_open.get()];
+        assert_eq!(held, [0; 3], "exchanges, bytes and streams are still held");
+        let upstream = [self.counters.upstream_open.get(), self.counters.upstream_idle.get()];
+        assert_eq!(upstream[0], upstream[1], "upstream connections open and idle");
+    }
+
     /// Drains; nothing may be left then but what runs as long as a core does.
     fn close(&self) {
         self.gateway.drain();
@@ -298,8 +309,15 @@ impl Gate {
         self.world.run_for(Duration::from_secs(1));
         assert_eq!(self.world.open_connections(), 0, "connections were left open");
         assert_eq!(self.world.tasks(), CORE_TASKS, "tasks were left");
+        for watched in &self.hub.epoch().config.configs[0].policy.watched {
+            let known = self.hub.health(watched.key).expect("room");
+            assert_eq!(known.in_flight(), 0, "{} is held for busy", watched.path);
+            let probe_until = known.breaker().probe_until;
+            assert_eq!(probe_until, Instant::default(), "{} is held for tried", watched.path);
+        }
         let Counters { connections_open, upstream_idle, .. } = &*self.counters;
         assert_eq!((connections_open.get(), upstream_idle.get()), (0, 0), "gauges that lie");
+        self.holds_nothing();
     }
 }
 
@@ -311,5 +329,5 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// The wheel and the sweeper of the pool.
+/// The wheel, and what is done beside the connections.
 const CORE_TASKS: usize = 2;

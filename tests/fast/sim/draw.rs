@@ -34,6 +34,13 @@ pub fn setup(seed: u64, dice: &mut Dice) -> Setup {
         "timeouts: {{connect: 2s, first_byte: {first_byte}s, idle: 5s, total: {}s}}",
         dice.below(40) + 5
     );
+    if dice.strikes(0.2) {
+        let (in_flight, bytes) = (1 + dice.below(3), *pick(dice, &[1 << 30, 100_000, 150_000]));
+        setup = setup.change(move |config| {
+            config.limits.in_flight = Some(in_flight as usize);
+            config.limits.memory_bytes = bytes;
+        });
+    }
     setup.policy(policy).file(&lines).links(link(dice), link(dice))
 }
 
@@ -64,15 +71,24 @@ fn policy(dice: &mut Dice, depth: u32, model: &str) -> Value {
             }
             json!({"strategy": strategy, "targets": targets})
         }
+        3 if dice.strikes(0.4) => {
+            let targets: Vec<_> = (0..2).map(|_| policy(dice, depth + 1, model)).collect();
+            json!({"strategy": {"mode": "latency"}, "targets": targets})
+        }
         3 => {
             let mut targets: Vec<_> = (0..2).map(|_| policy(dice, depth + 1, model)).collect();
             for target in &mut targets {
                 target["weight"] = json!(1 + dice.below(3));
             }
-            json!({"strategy": {"mode": "loadbalance"}, "targets": targets})
+            let mut node = json!({"strategy": {"mode": "loadbalance"}, "targets": targets});
+            if dice.strikes(0.3) {
+                node["affinity"] = json!({"prefix_bytes": 64});
+            }
+            node
         }
         _ => leaf(dice),
     };
+    with_care(&mut node, dice);
     if dice.strikes(0.2) {
         node["retry"] = json!({"attempts": dice.below(3), "jitter": dice.strikes(0.5)});
     }
@@ -80,6 +96,16 @@ fn policy(dice: &mut Dice, depth: u32, model: &str) -> Value {
         node["request_timeout"] = json!(500 + dice.below(3000));
     }
     node
+}
+
+/// What heeds how targets fare.
+fn with_care(node: &mut Value, dice: &mut Dice) {
+    if dice.strikes(0.2) {
+        node["cb_config"] = json!({"failure_threshold": 1 + dice.below(2)});
+    }
+    if dice.strikes(0.2) {
+        node["rate_limit_aware"] = json!(true);
+    }
 }
 
 /// What is done to a world while it runs.

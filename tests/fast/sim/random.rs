@@ -109,6 +109,7 @@ struct Worlds {
     fallen_back: usize,
     reused: u64,
     second_epoch: usize,
+    refused: u64,
 }
 
 impl Worlds {
@@ -143,6 +144,10 @@ impl Worlds {
         self.fallen_back += records.iter().filter(|record| record.attempts.len() > 1).count();
         self.reused += reused;
         self.second_epoch += records.iter().filter(|record| record.epoch == 2).count();
+        let counters = &gate.counters;
+        self.refused += counters.refused_in_flight.get() + counters.refused_memory.get();
+        let ended: u64 = counters.ended.statuses.iter().map(|count| count.get()).sum();
+        assert_eq!(ended, records.len() as u64, "each exchange ends once");
     }
 
     fn judge_client(&mut self, client: &Plan, records: &HashMap<&str, &Record>) {
@@ -169,9 +174,10 @@ impl Worlds {
 
     fn assert_were_interesting(&self) {
         let Worlds { exchanges, whole, errors, truncated, gone, .. } = *self;
-        let Worlds { fallen_back, reused, second_epoch, .. } = *self;
+        let Worlds { fallen_back, reused, second_epoch, refused, .. } = *self;
         let least = exchanges / 50;
         assert!(whole > exchanges / 4 && errors > least && gone > least, "{self:?}");
+        assert!(refused > 10, "{self:?}");
         assert!(truncated > least && fallen_back > least && reused as usize > least, "{self:?}");
         assert!(second_epoch > least, "{self:?}");
     }
