@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Allow, ApiKey, Config, Log, OnFull, Origin, VirtualKey, Workers,
     condition::{Condition, Then},
+    edge::{Cors, EgressProxy},
     policy::{Leaf, Node, NodeKind, Policy},
 };
 
@@ -19,11 +20,15 @@ pub fn digest(config: &Config) -> [u8; 32] {
 #[must_use]
 pub fn same_secrets(one: &Config, other: &Config) -> bool {
     let token = |config: &Config| config.admin.as_ref().and_then(|admin| admin.token.clone());
+    let of_proxy = |config: &Config| {
+        config.egress_proxy.as_ref().and_then(|proxy| proxy.credential.clone())
+    };
     let of_keys = one.virtual_keys.iter().map(|key| &key.credential);
     let of_leaves = |config| -> Vec<_> {
         leaves(config).map(|leaf| (leaf.api_key.clone(), leaf.options.clone())).collect()
     };
     token(one) == token(other)
+        && of_proxy(one) == of_proxy(other)
         && of_keys.eq(other.virtual_keys.iter().map(|key| &key.credential))
         && of_leaves(one) == of_leaves(other)
 }
@@ -83,6 +88,25 @@ pub fn render(config: &Config) -> Value {
             "trusted": config.custom_hosts.trusted,
             "allow_private": config.custom_hosts.allow_private,
         },
+        "trusted_proxies": config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "cors": config.cors.as_ref().map(cors),
+        "egress_proxy": config.egress_proxy.as_deref().map(egress_proxy),
+    })
+}
+
+fn cors(cors: &Cors) -> Value {
+    match cors {
+        Cors::Any => json!(["*"]),
+        Cors::Origins(origins) => json!(origins),
+    }
+}
+
+fn egress_proxy(proxy: &EgressProxy) -> Value {
+    let networks = proxy.direct_networks.iter().map(ToString::to_string);
+    json!({
+        "proxy": proxy.authority,
+        "credential": proxy.credential.is_some(),
+        "no_proxy": proxy.direct_names.iter().cloned().chain(networks).collect::<Vec<_>>(),
     })
 }
 

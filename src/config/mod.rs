@@ -5,9 +5,11 @@ pub mod check;
 pub mod compile;
 pub mod condition;
 pub mod digest;
+pub mod edge;
 pub mod hosts;
 mod keyring;
 mod nearest;
+pub mod networks;
 pub mod pattern;
 pub mod policy;
 pub mod providers;
@@ -18,7 +20,7 @@ pub mod tree;
 pub mod values;
 pub mod variables;
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     base::{
@@ -29,6 +31,8 @@ use crate::{
     },
     provider::Adapter,
 };
+use edge::{Cors, EgressProxy};
+use networks::Networks;
 use policy::Policy;
 
 /// One immutable state of all configuration.
@@ -70,6 +74,12 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Which hosts requests may name.
     pub custom_hosts: CustomHosts,
+    /// Whose `X-Forwarded-For` and PROXY protocol are believed.
+    pub trusted_proxies: Networks,
+    /// Which pages of other origins may call from a browser; `None`: none.
+    pub cors: Option<Cors>,
+    /// The proxy through which upstreams are reached; `None`: directly.
+    pub egress_proxy: Option<Arc<EgressProxy>>,
 }
 
 impl Config {
@@ -95,6 +105,9 @@ impl Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             custom_hosts: CustomHosts::default(),
+            trusted_proxies: Networks::default(),
+            cors: None,
+            egress_proxy: None,
         };
         config.seal();
         config
