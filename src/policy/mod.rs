@@ -4,6 +4,7 @@
 pub mod allow;
 pub mod api_key;
 pub mod attempt;
+pub mod client_address;
 pub mod condition;
 pub mod glob;
 pub mod key;

@@ -7,7 +7,7 @@ use super::{
     client::Client,
     connection::{After, Incoming},
     guard::guard,
-    local,
+    local, peer,
     question::Question,
     rescue,
     respond::{Notes, Timing},
@@ -188,7 +188,7 @@ fn begin<'e, N: Net, R: Reader, W: Writer>(
         dialect: Some(dialect),
         method: Cow::Borrowed(incoming.method()),
         path: Cow::Borrowed(incoming.path()),
-        client_address: Rc::clone(&client.address),
+        client_address: peer::address(client, incoming, &epoch.config),
         ..Entry::default()
     };
     entry.times.head = entry.at(incoming.head_at);

@@ -14,6 +14,7 @@ pub mod guard;
 pub mod local;
 pub mod outgoing;
 pub mod passing;
+pub mod peer;
 pub mod question;
 pub mod relay;
 pub mod rescue;
