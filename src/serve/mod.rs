@@ -6,6 +6,7 @@ pub mod bodies;
 pub mod body;
 pub mod client;
 pub mod connection;
+pub mod cors;
 pub mod dial;
 pub mod digest;
 pub mod events;
