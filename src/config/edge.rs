@@ -68,9 +68,8 @@ impl EgressProxy {
     /// Whether connections to this host go through it. What is on this machine never does.
     #[must_use]
     pub fn leads_to(&self, host: &str) -> bool {
-        if let Ok(address) = host.parse::<IpAddr>() {
-            let here = address.to_canonical().is_loopback();
-            return !here && !self.direct_networks.contains(address);
+        if let Ok(address) = host.parse() {
+            return self.leads_to_address(address);
         }
         let is = |name: &str| host.eq_ignore_ascii_case(name);
         let below = |suffix: &str| {
@@ -84,6 +83,12 @@ impl EgressProxy {
             None => is(pattern),
         };
         !is("localhost") && !below("localhost") && !self.direct_names.iter().any(listed)
+    }
+
+    /// Whether connections to this address go through it.
+    #[must_use]
+    pub fn leads_to_address(&self, address: IpAddr) -> bool {
+        !address.to_canonical().is_loopback() && !self.direct_networks.contains(address)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +16,10 @@ use super::{
     net::Reader,
     tls::{MaybeTlsReader, MaybeTlsWriter},
 };
-use crate::base::{limits, units::Instant};
+use crate::{
+    base::{limits, units::Instant},
+    config::edge::EgressProxy,
+};
 
 /// Where a connection leads: two requests may share one only if all of it is equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +34,8 @@ pub struct Route {
     pub ca: Option<PathBuf>,
     /// Whether its address had to pass the rules for custom hosts.
     pub guarded: bool,
+    /// The proxy that it goes through.
+    pub via: Option<Arc<EgressProxy>>,
 }
 
 /// An upstream connection.

@@ -23,6 +23,7 @@ pub mod respond;
 pub mod route;
 pub mod send;
 pub mod target;
+pub mod tunnel;
 pub mod upload;
 pub mod upstream;
 
