@@ -20,9 +20,8 @@ pub fn digest(config: &Config) -> [u8; 32] {
 #[must_use]
 pub fn same_secrets(one: &Config, other: &Config) -> bool {
     let token = |config: &Config| config.admin.as_ref().and_then(|admin| admin.token.clone());
-    let of_proxy = |config: &Config| {
-        config.egress_proxy.as_ref().and_then(|proxy| proxy.credential.clone())
-    };
+    let of_proxy =
+        |config: &Config| config.egress_proxy.as_ref().and_then(|proxy| proxy.credential.clone());
     let of_keys = one.virtual_keys.iter().map(|key| &key.credential);
     let of_leaves = |config| -> Vec<_> {
         leaves(config).map(|leaf| (leaf.api_key.clone(), leaf.options.clone())).collect()
@@ -262,6 +261,13 @@ mod tests {
     fn a_credential_alone_is_a_difference_though_the_digest_does_not_know_it() {
         let old = config("one", "two", "a-token-of-the-file");
         assert!(same_secrets(&old, &config("one", "two", "a-token-of-the-file")));
+        let proxy = |password: &str| {
+            let text = format!("egress_proxy: http://user:{password}@proxy:3128");
+            check(&text, Variables::Lookup(&|_| None)).config.expect("a configuration")
+        };
+        assert_eq!(proxy("one").digest, proxy("new").digest);
+        assert!(same_secrets(&proxy("one"), &proxy("one")));
+        assert!(!same_secrets(&proxy("one"), &proxy("new")));
         for new in [
             config("new", "two", "a-token-of-the-file"),
             config("one", "new", "a-token-of-the-file"),

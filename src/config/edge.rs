@@ -74,9 +74,8 @@ impl EgressProxy {
         let is = |name: &str| host.eq_ignore_ascii_case(name);
         let below = |suffix: &str| {
             let at = host.len().checked_sub(suffix.len() + 1);
-            at.and_then(|at| host.get(at..)).is_some_and(|end| {
-                end.starts_with('.') && end[1..].eq_ignore_ascii_case(suffix)
-            })
+            at.and_then(|at| host.get(at..))
+                .is_some_and(|end| end.starts_with('.') && end[1..].eq_ignore_ascii_case(suffix))
         };
         let listed = |pattern: &String| match pattern.strip_prefix("*.") {
             Some(suffix) => below(suffix),
@@ -159,8 +158,7 @@ fn cors(spot: &Spot<'_>, report: &mut Report) -> Option<Cors> {
 fn is_origin(text: &str) -> bool {
     let Some((scheme, host)) = text.split_once("://") else { return false };
     let scheme_fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
-    let host_fine =
-        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._:[]".contains(&b);
+    let host_fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._:[]".contains(&b);
     let own_port = match scheme {
         "https" => host.ends_with(":443"),
         "http" => host.ends_with(":80"),

@@ -165,7 +165,8 @@ impl<R: Reader> Inbound<R> {
             self.reader = Reading::Loop(Box::pin(Rc::clone(&self.hatch).run(reader)));
         }
         // The buffer itself serves where it holds nothing: no byte is copied then.
-        let own = if self.buffer.is_empty() { std::mem::take(&mut self.buffer) } else { BytesMut::new() };
+        let own =
+            if self.buffer.is_empty() { std::mem::take(&mut self.buffer) } else { BytesMut::new() };
         self.hatch.empty.set(Some(self.pages.for_read(own)));
         self.reading = true;
     }

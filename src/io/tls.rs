@@ -198,11 +198,7 @@ async fn handshake<R: Reader, W: Writer>(
     // What is written is bounded by each call below, and encrypted at once: no bound is needed inside.
     session.set_buffer_limit(None);
     let session = Rc::new(RefCell::new(session));
-    let mut reader = TlsReader {
-        below: reader,
-        session: Rc::clone(&session),
-        sealed: received,
-    };
+    let mut reader = TlsReader { below: reader, session: Rc::clone(&session), sealed: received };
     let mut writer = TlsWriter { below: writer, session, sealed: WriteList::new() };
     // What came before the handshake was begun is its beginning.
     let mut early = (!reader.sealed.is_empty()).then(|| reader.open());

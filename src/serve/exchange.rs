@@ -130,8 +130,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     let api_key = caller.api_key.and_then(|id| config.api_keys.get(id.0 as usize));
     entry.api_key = api_key.map_or(Cow::Borrowed(""), |key| Cow::Borrowed(&key.name));
     client.core.counters.metadata_ignored.add(u64::from(options.metadata_ignored));
-    entry.metadata =
-        merge_metadata(&options.metadata, api_key.map_or(&[], |key| &key.metadata));
+    entry.metadata = merge_metadata(&options.metadata, api_key.map_or(&[], |key| &key.metadata));
     client.bodies = local::keep_bodies(client, incoming, config, &options);
     caller.check_forwarding(options.forward_headers.as_deref().unwrap_or_default())?;
     let total_by = incoming.accepted.after(config.timeouts.total);

@@ -36,7 +36,8 @@ pub async fn open<N: Net>(
 ) -> Result<Halves<N>, Fault> {
     let route = &attempt.route;
     let found = net.resolve(&proxy.host, proxy.port).await;
-    let proxies = found.map_err(|error| lost(proxy, &format!("its name has no address: {error}")))?;
+    let proxies =
+        found.map_err(|error| lost(proxy, &format!("its name has no address: {error}")))?;
     let way = Way { net, attempt, proxy, proxies: &proxies };
     if !route.guarded {
         let named = match route.host.contains(':') {

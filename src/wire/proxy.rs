@@ -130,7 +130,8 @@ fn version_2(bytes: &[u8]) -> Result<Prefix, ProxyError> {
     if len > limits::PROXY_HEADER_BYTES_MAX {
         return Err(ProxyError::TooLong);
     }
-    let read: fn(&[u8]) -> Result<Option<SocketAddr>, ProxyError> = match (version_command, family) {
+    let read: fn(&[u8]) -> Result<Option<SocketAddr>, ProxyError> = match (version_command, family)
+    {
         // LOCAL: the balancer asks for itself, to see whether we live.
         (0x20, _) => |_| Ok(None),
         (0x21, 0x11) => |body| source_v4(body).map(Some).ok_or(ProxyError::BadLength),
