@@ -8,11 +8,14 @@ mod target;
 
 mod bugs;
 mod commit;
+mod cors;
 mod cuts;
 mod drain;
+mod egress;
 mod fallback;
 mod gone;
 mod http;
+mod proxied;
 mod random;
 mod retries;
 mod reuse;

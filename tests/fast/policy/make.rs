@@ -262,6 +262,9 @@ pub fn config() -> Config {
         limits: Limits::default(),
         timeouts: Timeouts::default(),
         custom_hosts: CustomHosts::default(),
+        trusted_proxies: Default::default(),
+        cors: None,
+        egress_proxy: None,
     }
 }
 
