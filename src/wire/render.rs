@@ -106,8 +106,8 @@ impl<'a> HeadWriter<'a> {
         Ok(())
     }
 
-    /// Adds a header line that this tree's parser took from a head (see [`super::fields::HeaderList::end_to_end_lines`]),
-    /// or that is a constant of the program: in one piece, without looking at it again.
+    /// Adds a header line that this tree's parser took from a head, or that is a constant of the program: in one piece,
+    /// without looking at it again. See [`super::fields::HeaderList::end_to_end_lines`].
     pub fn known_line(&mut self, line: &[u8]) {
         debug_assert!(is_value(line), "a line end within a header line");
         self.out.reserve(line.len() + 2);

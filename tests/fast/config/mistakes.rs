@@ -172,7 +172,7 @@ const BAD: &[(&str, &[&str])] = &[
         "cors: { origins: [\"*\", https://app.example.com], methods: [GET] }",
         &[
             "1:18: cors.origins: * stands for all origins; keep it alone, or leave it out",
-            "1:51: cors.methods: there is no such key",
+            "1:50: cors.methods: there is no such key",
         ],
     ),
     (

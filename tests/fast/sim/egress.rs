@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
     rc::Rc,
 };
@@ -27,7 +27,7 @@ use crate::world::{SimNet, SimReader, SimWriter};
 struct Proxy {
     net: SimNet,
     /// What the next tunnels are answered; then with a 200.
-    says: RefCell<Vec<Vec<Act>>>,
+    says: RefCell<VecDeque<Vec<Act>>>,
     /// Heads as they came.
     asked: RefCell<Vec<String>>,
     /// Where names lead that only the proxy knows.
@@ -66,7 +66,7 @@ impl Proxy {
         }
         let head = String::from_utf8(head).expect("a head of text");
         self.asked.borrow_mut().push(head.clone());
-        let next = (!self.says.borrow().is_empty()).then(|| self.says.borrow_mut().remove(0));
+        let next = self.says.borrow_mut().pop_front();
         let acts = next.unwrap_or_else(|| vec![Act::say(OPENED)]);
         let opens =
             acts.iter().any(|act| matches!(act, Act::Say(said) if said.ends_with(b"\r\n\r\n")));
@@ -100,7 +100,7 @@ impl Proxy {
     }
 
     fn then_says(&self, acts: impl IntoIterator<Item = Act>) {
-        self.says.borrow_mut().push(acts.into_iter().collect());
+        self.says.borrow_mut().push_back(acts.into_iter().collect());
     }
 }
 
