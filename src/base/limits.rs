@@ -440,3 +440,17 @@ pub const SLOW_SAID_EVERY: Duration = Duration::from_secs(10);
 const _: () = assert!(EXCHANGE_BYTES * 64 < MEMORY_BYTES_MIN);
 const _: () =
     assert!(MEMORY_BYTES_MAX < i64::MAX as u64 / 2 && IN_FLIGHT_AUTO < i64::MAX as u64 / 2);
+// -- what stands before and behind --
+/// Longest header of the PROXY protocol, in bytes: its addresses take 52, and the rest that balancers add, the name
+/// and certificate fields of TLS among it, fits many times over.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// Networks that may be listed as trusted proxies: each request of theirs is compared with all.
+pub const TRUSTED_PROXIES_MAX: usize = 256;
+/// Hops of `X-Forwarded-For` that are walked: no real chain has a third of this, and a caller may write thousands.
+pub const FORWARDED_HOPS_MAX: usize = 32;
+/// Origins that may be listed for CORS: each request of a browser is compared with all.
+pub const CORS_ORIGINS_MAX: usize = 256;
+/// How long a browser may remember the answer to a preflight; a change of the file is seen that much later.
+pub const CORS_MAX_AGE: Duration = Duration::from_secs(600);
+/// Entries of `egress_proxy.no_proxy`: each attempt is compared with all.
+pub const NO_PROXY_MAX: usize = 256;
