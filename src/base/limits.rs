@@ -438,8 +438,9 @@ pub const SLOW_SAID_MAX: usize = 20;
 pub const SLOW_SAID_EVERY: Duration = Duration::from_secs(10);
 
 const _: () = assert!(EXCHANGE_BYTES * 64 < MEMORY_BYTES_MIN);
-const _: () =
-    assert!(MEMORY_BYTES_MAX < i64::MAX as u64 / 2 && IN_FLIGHT_AUTO < i64::MAX as u64 / 2);
+const _: () = assert!(MEMORY_BYTES_MAX < i64::MAX as u64 / 2);
+const _: () = assert!(IN_FLIGHT_AUTO < i64::MAX as u64 / 2);
+
 // -- what stands before and behind --
 /// Longest header of the PROXY protocol, in bytes: its addresses take 52, and the rest that balancers add, the name
 /// and certificate fields of TLS among it, fits many times over.
