@@ -44,10 +44,12 @@ pub const TAP_VALUE_BYTES_MAX: usize = 16 * 1024;
 
 /// Read buffer of a connection in use, in bytes.
 pub const READ_BUFFER_BYTES: usize = 16 * 1024;
+/// Longest head or body that is copied out of its read buffer, in bytes: twice what most requests have.
+pub const COPIED_OUT_BYTES: usize = 4 * 1024;
 /// Read buffers a core keeps for reuse.
 pub const POOLED_BUFFERS_MAX: usize = 256;
-/// Reads of a core that may wait with a whole buffer, 16 MiB of them: beyond that a connection waits with a small one.
-pub const WHOLE_READS_MAX: usize = 1024;
+/// Reads of a core that may wait with a whole buffer, 8 MiB of them: beyond that a connection waits with a small one.
+pub const WHOLE_READS_MAX: usize = 512;
 /// Buffer of a read that waits beyond that, in bytes: an event of a stream fits, and mostly a head.
 pub const SMALL_READ_BYTES: usize = 512;
 
@@ -121,6 +123,8 @@ const _: () = assert!(INLINE_CONFIG_BYTES_MAX < HEAD_BYTES_DEFAULT);
 pub const IOVECS_MAX: usize = 1024;
 /// Longest vectored write whose parts are copied together first, in bytes: a small request, an event of a stream.
 pub const JOINED_WRITE_BYTES: usize = 2 * 1024;
+/// Buffers for them that a core keeps: as many as writes are gathered in one turn.
+pub const JOINED_WRITES_KEPT: usize = RING_ENTRIES as usize;
 /// Room that a buffer must have before a read is posted into it, in bytes.
 pub const READ_BYTES_MIN: usize = 2 * 1024;
 /// Threads that run getaddrinfo: a name whose servers do not answer must not hold up the others.
@@ -434,5 +438,20 @@ pub const SLOW_SAID_MAX: usize = 20;
 pub const SLOW_SAID_EVERY: Duration = Duration::from_secs(10);
 
 const _: () = assert!(EXCHANGE_BYTES * 64 < MEMORY_BYTES_MIN);
-const _: () =
-    assert!(MEMORY_BYTES_MAX < i64::MAX as u64 / 2 && IN_FLIGHT_AUTO < i64::MAX as u64 / 2);
+const _: () = assert!(MEMORY_BYTES_MAX < i64::MAX as u64 / 2);
+const _: () = assert!(IN_FLIGHT_AUTO < i64::MAX as u64 / 2);
+
+// -- what stands before and behind --
+/// Longest header of the PROXY protocol, in bytes: its addresses take 52, and the rest that balancers add, the name
+/// and certificate fields of TLS among it, fits many times over.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// Networks that may be listed as trusted proxies: each request of theirs is compared with all.
+pub const TRUSTED_PROXIES_MAX: usize = 256;
+/// Hops of `X-Forwarded-For` that are walked: no real chain has a third of this, and a caller may write thousands.
+pub const FORWARDED_HOPS_MAX: usize = 32;
+/// Origins that may be listed for CORS: each request of a browser is compared with all.
+pub const CORS_ORIGINS_MAX: usize = 256;
+/// How long a browser may remember the answer to a preflight; a change of the file is seen that much later.
+pub const CORS_MAX_AGE: Duration = Duration::from_secs(600);
+/// Entries of `egress_proxy.no_proxy`: each attempt is compared with all.
+pub const NO_PROXY_MAX: usize = 256;

@@ -7,6 +7,7 @@ use crate::base::ids::ConfigId;
 use super::{
     Config, CustomHosts, NamedConfig, bounds,
     compile::{Known, compile_named},
+    edge,
     keyring::{self, References, VirtualKeys},
     report::{Mistake, Report, Spot},
     sections,
@@ -64,6 +65,7 @@ fn from_tree(mut tree: Tree, variables: Variables<'_>, report: &mut Report) -> O
     bounds::timeouts(&root, &mut config, report);
     sections::custom_hosts(&root, &mut config, report);
     bounds::slow_request(&root, &mut config, report);
+    edge::edge(&root, &mut config, report);
     let keys = keyring::virtual_keys(&root, report);
     let (configs, config_ids) = configs(&root, &keys, &config.custom_hosts, report);
     let references = References { virtual_key_ids: &keys.ids, config_ids: &config_ids };
@@ -74,6 +76,7 @@ fn from_tree(mut tree: Tree, variables: Variables<'_>, report: &mut Report) -> O
     config.virtual_keys = keys.keys;
     config.virtual_key_ids = keys.ids;
     sections::open(&root, &mut config, report);
+    edge::warn_of_open_cors(&root, &config, report);
     config.seal();
     Some(config)
 }
@@ -121,16 +124,11 @@ pub const TOP_KEYS: &[&str] = &[
     "limits",
     "timeouts",
     "custom_hosts",
-    "prices",
     "slow_request",
-];
-/// Keys at the top of the file that a later version will honour.
-pub const TOP_KEYS_LATER: &[&str] = &[
-    "cache",
     "trusted_proxies",
     "cors",
     "egress_proxy",
-    "on_store_failure",
-    "redis",
-    "keep_alive",
+    "prices",
 ];
+/// Keys at the top of the file that a later version will honour.
+pub const TOP_KEYS_LATER: &[&str] = &["cache", "on_store_failure", "redis", "keep_alive"];

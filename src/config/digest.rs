@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Allow, ApiKey, Config, Log, OnFull, Origin, VirtualKey, Workers,
     condition::{Condition, Then},
+    edge::{Cors, EgressProxy},
     health::{Balance, HashBy, Watch},
     policy::{Leaf, Node, NodeKind, Policy},
 };
@@ -20,6 +21,8 @@ pub fn digest(config: &Config) -> [u8; 32] {
 #[must_use]
 pub fn same_secrets(one: &Config, other: &Config) -> bool {
     let token = |config: &Config| config.admin.as_ref().and_then(|admin| admin.token.clone());
+    let of_proxy =
+        |config: &Config| config.egress_proxy.as_ref().and_then(|proxy| proxy.credential.clone());
     let of_keys = |config: &Config| -> Vec<_> {
         let keys = config.virtual_keys.iter();
         keys.flat_map(|key| {
@@ -32,6 +35,7 @@ pub fn same_secrets(one: &Config, other: &Config) -> bool {
         leaves(config).map(|leaf| (leaf.api_key.clone(), leaf.options.clone())).collect()
     };
     token(one) == token(other)
+        && of_proxy(one) == of_proxy(other)
         && of_keys(one) == of_keys(other)
         && of_leaves(one) == of_leaves(other)
 }
@@ -94,6 +98,25 @@ pub fn render(config: &Config) -> Value {
             "allow_private": config.custom_hosts.allow_private,
         },
         "slow_request_ms": config.slow_request.map(|slow| slow.as_millis() as u64),
+        "trusted_proxies": config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "cors": config.cors.as_ref().map(cors),
+        "egress_proxy": config.egress_proxy.as_deref().map(egress_proxy),
+    })
+}
+
+fn cors(cors: &Cors) -> Value {
+    match cors {
+        Cors::Any => json!(["*"]),
+        Cors::Origins(origins) => json!(origins),
+    }
+}
+
+fn egress_proxy(proxy: &EgressProxy) -> Value {
+    let networks = proxy.direct_networks.iter().map(ToString::to_string);
+    json!({
+        "proxy": proxy.authority,
+        "credential": proxy.credential.is_some(),
+        "no_proxy": proxy.direct_names.iter().cloned().chain(networks).collect::<Vec<_>>(),
     })
 }
 
@@ -279,6 +302,13 @@ mod tests {
     fn a_credential_alone_is_a_difference_though_the_digest_does_not_know_it() {
         let old = config("one", "two", "a-token-of-the-file");
         assert!(same_secrets(&old, &config("one", "two", "a-token-of-the-file")));
+        let proxy = |password: &str| {
+            let text = format!("egress_proxy: http://user:{password}@proxy:3128");
+            check(&text, Variables::Lookup(&|_| None)).config.expect("a configuration")
+        };
+        assert_eq!(proxy("one").digest, proxy("new").digest);
+        assert!(same_secrets(&proxy("one"), &proxy("one")));
+        assert!(!same_secrets(&proxy("one"), &proxy("new")));
         for new in [
             config("new", "two", "a-token-of-the-file"),
             config("one", "new", "a-token-of-the-file"),

@@ -7,10 +7,12 @@ pub mod compile;
 pub mod condition;
 mod credentials;
 pub mod digest;
+pub mod edge;
 pub mod health;
 pub mod hosts;
 mod keyring;
 mod nearest;
+pub mod networks;
 pub mod pattern;
 pub mod policy;
 pub mod providers;
@@ -21,7 +23,7 @@ pub mod tree;
 pub mod values;
 pub mod variables;
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     base::{
@@ -32,6 +34,8 @@ use crate::{
     },
     provider::Adapter,
 };
+use edge::{Cors, EgressProxy};
+use networks::Networks;
 use policy::Policy;
 
 /// One immutable state of all configuration.
@@ -75,6 +79,12 @@ pub struct Config {
     pub custom_hosts: CustomHosts,
     /// From when on an exchange is slow, which is told; `None`: never.
     pub slow_request: Option<Duration>,
+    /// Whose `X-Forwarded-For` and PROXY protocol are believed.
+    pub trusted_proxies: Networks,
+    /// Which pages of other origins may call from a browser; `None`: none.
+    pub cors: Option<Cors>,
+    /// The proxy through which upstreams are reached; `None`: directly.
+    pub egress_proxy: Option<Arc<EgressProxy>>,
 }
 
 impl Config {
@@ -101,6 +111,9 @@ impl Config {
             timeouts: Timeouts::default(),
             custom_hosts: CustomHosts::default(),
             slow_request: None,
+            trusted_proxies: Networks::default(),
+            cors: None,
+            egress_proxy: None,
         };
         config.seal();
         config

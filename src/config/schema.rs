@@ -151,6 +151,17 @@ const TOP: &[Row] = &[
     ("limits", Type::Object(LIMITS), "Bounds on what clients send."),
     ("timeouts", Type::Object(TIMEOUTS), "Deadlines that hold where a config sets none."),
     ("custom_hosts", Type::Object(CUSTOM_HOSTS), "Which hosts requests may name."),
+    (
+        "trusted_proxies",
+        Type::Texts,
+        "Networks (CIDR) and addresses whose X-Forwarded-For and PROXY protocol are believed.",
+    ),
+    ("cors", Type::Object(CORS), "Which web pages may call from a browser."),
+    (
+        "egress_proxy",
+        Type::Either(&[Type::Text, Type::Object(EGRESS_PROXY)]),
+        "The HTTP proxy through which upstreams are reached, by CONNECT: its URL, or a map.",
+    ),
     ("prices", Type::Object(PRICES), "What a call costs."),
     (
         "slow_request",
@@ -212,6 +223,14 @@ const TIMEOUTS: &[Row] = &[
 const CUSTOM_HOSTS: &[Row] = &[
     ("trusted", Type::Texts, "Names or addresses that pass the guard: exact, or *.suffix."),
     ("allow_private", Type::Flag, "Whether requests may name hosts of private networks."),
+];
+
+const CORS: &[Row] =
+    &[("origins", Type::Texts, "Origins, e.g. https://app.example.com; or * alone for all.")];
+
+const EGRESS_PROXY: &[Row] = &[
+    ("url", Type::Text, "http://HOST:PORT, with USER:PASSWORD@ before the host if it wants them."),
+    ("no_proxy", Type::Texts, "Hosts reached without it: names, *.suffix, addresses, networks."),
 ];
 
 const PRICES: &[Row] = &[("unpriced", Type::Choice(&["allow"]), "Serve models without a price.")];

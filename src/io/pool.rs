@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     base::{limits, units::Instant},
+    config::edge::EgressProxy,
     journal::metrics::UpstreamPlace,
 };
 
@@ -33,6 +35,8 @@ pub struct Route {
     pub ca: Option<PathBuf>,
     /// Whether its address had to pass the rules for custom hosts.
     pub guarded: bool,
+    /// The proxy that it goes through.
+    pub via: Option<Arc<EgressProxy>>,
 }
 
 /// An upstream connection.

@@ -163,14 +163,15 @@ pub struct TlsWriter<W> {
     sealed: WriteList,
 }
 
-/// Shakes hands as the server.
+/// Shakes hands as the server, given what was `received` already.
 pub async fn accept<R: Reader, W: Writer>(
     config: Arc<ServerConfig>,
     reader: R,
     writer: W,
+    received: BytesMut,
 ) -> io::Result<(MaybeTlsReader<R>, MaybeTlsWriter<W>)> {
     let session = ServerConnection::new(config).map_err(io::Error::other)?;
-    handshake(Connection::Server(session), reader, writer).await
+    handshake(Connection::Server(session), reader, writer, received).await
 }
 
 /// Shakes hands as the client of `host`.
@@ -185,29 +186,31 @@ pub async fn connect<R: Reader, W: Writer>(
         Err(_) => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,
     };
     let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
-    handshake(Connection::Client(session), reader, writer).await
+    handshake(Connection::Client(session), reader, writer, BytesMut::new()).await
 }
 
 async fn handshake<R: Reader, W: Writer>(
     mut session: Connection,
     reader: R,
     writer: W,
+    received: BytesMut,
 ) -> io::Result<(MaybeTlsReader<R>, MaybeTlsWriter<W>)> {
     // What is written is bounded by each call below, and encrypted at once: no bound is needed inside.
     session.set_buffer_limit(None);
     let session = Rc::new(RefCell::new(session));
-    let mut reader = TlsReader {
-        below: reader,
-        session: Rc::clone(&session),
-        sealed: BytesMut::with_capacity(limits::READ_BUFFER_BYTES),
-    };
+    let mut reader = TlsReader { below: reader, session: Rc::clone(&session), sealed: received };
     let mut writer = TlsWriter { below: writer, session, sealed: WriteList::new() };
+    // What came before the handshake was begun is its beginning.
+    let mut early = (!reader.sealed.is_empty()).then(|| reader.open());
     loop {
         writer.flush().await?;
         if !reader.session.borrow().is_handshaking() {
             break;
         }
-        let outcome = reader.receive().await;
+        let outcome = match early.take() {
+            Some(opened) => opened.map(|()| 1),
+            None => reader.receive().await,
+        };
         if let Err(error) = outcome {
             // The alert says to the peer what was wrong; whether it arrives changes nothing here.
             let _ = writer.flush().await;
@@ -228,6 +231,12 @@ impl<R: Reader> TlsReader<R> {
         let (result, filled) = self.below.read(sealed).await;
         self.sealed = filled;
         let count = result?;
+        self.open()?;
+        Ok(count)
+    }
+
+    /// Opens the records that were read.
+    fn open(&mut self) -> io::Result<()> {
         let mut session = self.session.borrow_mut();
         let mut rest = &self.sealed[..];
         while !rest.is_empty() {
@@ -238,7 +247,7 @@ impl<R: Reader> TlsReader<R> {
         }
         drop(session);
         self.sealed.clear();
-        Ok(count)
+        Ok(())
     }
 
     /// Moves opened bytes into `buffer`. `Ok(None)`: there are none yet; `Ok(Some(0))`: the peer ended the session.

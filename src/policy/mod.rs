@@ -6,6 +6,7 @@ pub mod api_key;
 pub mod attempt;
 pub mod balance;
 pub mod breaker;
+pub mod client_address;
 pub mod condition;
 pub mod credential;
 pub mod glob;

@@ -10,7 +10,14 @@ use std::{
     task::{Poll, Waker},
 };
 
-use super::{Core, client::Client, connection, guard::guard, tend::tend};
+use super::{
+    Core,
+    client::Client,
+    connection,
+    guard::guard,
+    peer::{self, Arrived},
+    tend::tend,
+};
 use crate::{
     base::limits,
     io::{
@@ -124,13 +131,25 @@ async fn serve<N: Net>(
     writer: N::Writer,
     peer: SocketAddr,
 ) {
+    let mut arrived = Arrived::directly(reader, peer);
+    if core.epoch().config.trusted_proxies.contains(peer.ip()) {
+        // Boxed, as is what follows: a connection in the clear that needs neither is not to be as large.
+        let Some(told) = Box::pin(peer::arrive(&core, arrived.reader, peer)).await else { return };
+        arrived = told;
+    }
+    let Arrived { reader, mut received, peer, error } = arrived;
+    if error.is_some() && tls.is_some() {
+        // Who waits for a handshake cannot read an answer.
+        core.counters.malformed_heads.add(1);
+        return;
+    }
     let (reader, writer) = match tls {
         None => (MaybeTlsReader::Plain(reader), MaybeTlsWriter::Plain(writer)),
         Some(config) => {
             let deadline = core.net.now().after(limits::HANDSHAKE_WITHIN);
             let timer = core.wheel.timer();
-            // Boxed: a connection in the clear is not to be as large as a handshake.
-            let handshake = Box::pin(tls::accept(config, reader, writer));
+            let received = std::mem::take(&mut received);
+            let handshake = Box::pin(tls::accept(config, reader, writer, received));
             let shaken = timer.within(&core.net, deadline, handshake).await;
             let Ok(Ok(halves)) = shaken else {
                 core.counters.tls_failures.add(1);
@@ -139,7 +158,17 @@ async fn serve<N: Net>(
             halves
         }
     };
-    connection::serve(Client::new(core, reader, writer, peer)).await;
+    let mut client = Client::new(core, reader, writer, peer);
+    match error {
+        None => {
+            *client.inbound.buffer() = received;
+            connection::serve(client).await;
+        }
+        Some(error) => {
+            let fault = peer::malformed(error);
+            Box::pin(connection::refuse(client, &fault)).await;
+        }
+    }
 }
 
 /// Over the cap: said in a few bytes, without reading anything.

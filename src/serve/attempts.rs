@@ -252,7 +252,8 @@ impl Attempts<'_> {
             true => self.rules.check_address(&target.origin, address),
             false => Ok(()),
         };
-        let route = upstream::route_to(&target.origin, ca, guarded);
+        let proxy = config.egress_proxy.as_ref();
+        let route = upstream::route_to(&target.origin, ca, guarded, proxy);
         let attempt = upstream::Attempt {
             route,
             allowed: &rule,

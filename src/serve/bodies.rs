@@ -52,7 +52,7 @@ impl Kept {
     }
 
     /// Bytes kept.
-    pub fn len(&self) -> usize {
+    pub fn kept_bytes(&self) -> usize {
         self.bytes
     }
 

@@ -126,8 +126,15 @@ impl Whole {
         self.joined.extend_from_slice(&piece);
     }
 
+    /// A short body in one piece is copied, for the reason of [`crate::io::inbound::Inbound::take`].
     fn freeze(self) -> Bytes {
-        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+        match self.joined.is_empty() {
+            true if self.first.len() <= limits::COPIED_OUT_BYTES => {
+                Bytes::copy_from_slice(&self.first)
+            }
+            true => self.first,
+            false => self.joined.freeze(),
+        }
     }
 }
 

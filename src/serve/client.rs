@@ -34,7 +34,9 @@ pub struct Client<N: Net, R: Reader, W: Writer> {
     pub inbound: Inbound<R>,
     /// The connection's one deadline.
     pub timer: Timer,
-    /// Its address and port.
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// The same as text.
     pub address: Rc<str>,
     /// Bytes written to it.
     pub sent: u64,
@@ -63,6 +65,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
             core,
             inbound,
             timer,
+            peer,
             address: Rc::from(peer.to_string()),
             sent: 0,
             answered: None,

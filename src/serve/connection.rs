@@ -90,6 +90,13 @@ pub async fn serve<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>) {
     Box::pin(linger(&mut client)).await;
 }
 
+/// Answers what was no request, and closes.
+pub async fn refuse<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>, fault: &Fault) {
+    client.core.counters.malformed_heads.add(1);
+    rescue::malformed(&mut client, fault).await;
+    linger(&mut client).await;
+}
+
 enum Next {
     Incoming(Box<Incoming>),
     Malformed(HeadError),
@@ -112,7 +119,7 @@ async fn next_head<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) -
                 Err(error) => return Next::Malformed(error),
                 Ok(Some(mut head)) => {
                     head.keep_alive &= !client.core.draining.get();
-                    let bytes = buffer.split_to(head.len).freeze();
+                    let bytes = client.inbound.take(head.len);
                     return Next::Incoming(Box::new(Incoming {
                         head,
                         bytes,

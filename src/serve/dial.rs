@@ -4,7 +4,8 @@ use std::{io, net::SocketAddr, pin::pin, sync::Arc};
 
 use super::{
     client::{Client, Interrupted},
-    upstream::{Attempt, Failed, UpstreamOf, unreachable},
+    tunnel,
+    upstream::{AddressRule, Attempt, Failed, UpstreamOf, unreachable},
 };
 use crate::{
     base::{
@@ -30,11 +31,15 @@ pub async fn open<N: Net, R: Reader, W: Writer>(
     let net = client.core.net.clone();
     let deadline = attempt.by(attempt.connect_by);
     let opening = pin!(async {
+        if let Some(proxy) = &attempt.route.via {
+            return Box::pin(tunnel::open(&net, attempt, proxy, deadline)).await;
+        }
         let addresses = net
             .resolve(&attempt.route.host, attempt.route.port)
             .await
             .map_err(|error| unreachable(attempt, &format!("its name has no address: {error}")))?;
-        connect_any(&net, attempt, &addresses, deadline).await
+        let to = async |address: SocketAddr, _: Instant| connect_one(&net, attempt, address).await;
+        first_of(&net, attempt, &addresses, attempt.allowed, deadline, to).await
     });
     let (reader, writer) = match client.unless_gone(deadline, opening).await {
         Ok(opened) => opened?,
@@ -49,47 +54,71 @@ pub async fn open<N: Net, R: Reader, W: Writer>(
     Ok(Upstream { inbound, writer, spare: WriteList::new(), place })
 }
 
-type Halves<N> = (MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>);
+/// Both halves of a connection to an upstream.
+pub type Halves<N> = (MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>);
 
-async fn connect_any<N: Net>(
+/// What the first of these addresses that takes a connection makes of it. `connect` is told by when it should be done,
+/// and is given up then.
+pub async fn first_of<N: Net, T>(
     net: &N,
     attempt: &Attempt<'_>,
     addresses: &[SocketAddr],
+    allowed: AddressRule<'_>,
     deadline: Instant,
-) -> Result<Halves<N>, Fault> {
+    connect: impl AsyncFn(SocketAddr, Instant) -> Result<T, Fault>,
+) -> Result<T, Fault> {
     let mut last = unreachable(attempt, "its name has no address");
     for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
         // Checked at each connect and connected to as checked: a name that changes its mind gains nothing.
-        (attempt.allowed)(address.ip())?;
+        allowed(address.ip())?;
         // An address that does not answer must leave time for those after it; the last one has it all.
         let share = deadline.since(net.now()) / u32::try_from(left).unwrap_or(u32::MAX);
-        let give_up = if left == 1 { Instant { nanos: u64::MAX } } else { net.now().after(share) };
-        let connected = pin!(connect_one(net, attempt, *address));
+        let (by, give_up) = match left {
+            1 => (deadline, Instant { nanos: u64::MAX }),
+            _ => (net.now().after(share), net.now().after(share)),
+        };
+        let connected = pin!(connect(*address, by));
         let time_is_up = pin!(net.sleep_until(give_up));
         match race(connected, time_is_up).await {
-            First::Left(Ok(halves)) => return Ok(halves),
-            First::Left(Err(error)) => last = unreachable(attempt, &error.to_string()),
+            First::Left(Ok(made)) => return Ok(made),
+            First::Left(Err(fault)) => last = fault,
             First::Right(()) => last = connect_timeout(attempt),
         }
     }
     Err(last)
 }
 
-async fn connect_one<N: Net>(
+/// Connects to one address.
+pub async fn connect_one<N: Net>(
     net: &N,
     attempt: &Attempt<'_>,
     address: SocketAddr,
-) -> io::Result<Halves<N>> {
-    let (reader, writer) = net.connect(address).await?;
-    match &attempt.tls {
+) -> Result<Halves<N>, Fault> {
+    let connected = net.connect(address).await;
+    let (reader, writer) = connected.map_err(|error| unreachable(attempt, &error.to_string()))?;
+    secured::<N>(attempt, reader, writer).await
+}
+
+/// TLS over a connection to the upstream, if its route has it.
+pub async fn secured<N: Net>(
+    attempt: &Attempt<'_>,
+    reader: N::Reader,
+    writer: N::Writer,
+) -> Result<Halves<N>, Fault> {
+    let shaken = match &attempt.tls {
         Some(config) => tls::connect(Arc::clone(config), &attempt.route.host, reader, writer).await,
         None if attempt.route.tls => Err(io::Error::other("no trust store was loaded for it")),
         None => Ok((MaybeTlsReader::Plain(reader), MaybeTlsWriter::Plain(writer))),
-    }
+    };
+    shaken.map_err(|error| unreachable(attempt, &error.to_string()))
 }
 
 fn connect_timeout(attempt: &Attempt<'_>) -> Fault {
-    let Route { host, port, .. } = &attempt.route;
-    let message = format!("upstream {host}:{port} took no connection within timeouts.connect");
+    let Route { host, port, via, .. } = &attempt.route;
+    let mut message = format!("upstream {host}:{port} took no connection within timeouts.connect");
+    if let Some(proxy) = via {
+        message.push_str(", asked for through the egress proxy ");
+        message.push_str(&proxy.authority);
+    }
     Fault::new(Stage::Connect, Source::Network, Kind::ConnectTimeout, message)
 }

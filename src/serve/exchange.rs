@@ -7,8 +7,9 @@ use super::{
     care::{self, Care},
     client::Client,
     connection::{After, Incoming},
+    cors::{self, Sharing},
     guard::guard,
-    local,
+    local, peer,
     question::Question,
     rescue,
     respond::{Notes, Timing},
@@ -75,7 +76,7 @@ async fn logged<N: Net, R: Reader, W: Writer>(
         Err(_) => dialect_of(incoming.path().strip_prefix("/v1").unwrap_or_default()),
     };
     let mut entry = begin(client, incoming, &epoch, dialect);
-    let mut notes = begin_notes(&entry);
+    let mut notes = begin_notes(&entry, Sharing::of(incoming, &epoch.config));
     let sent_before = client.sent;
     let outcome = match &call {
         Ok(call) => {
@@ -85,6 +86,9 @@ async fn logged<N: Net, R: Reader, W: Writer>(
                 client.core.counters.bugs.add(1);
                 Err(rescue::bug(&place))
             })
+        }
+        Err(fault) if cors::is_preflight(incoming, fault, notes.sharing) => {
+            Ok(Box::pin(cors::preflight(client, incoming, &mut entry, &mut notes)).await)
         }
         Err(fault) => Err(fault.clone()),
     };
@@ -195,16 +199,17 @@ fn begin<'e, N: Net, R: Reader, W: Writer>(
         dialect: Some(dialect),
         method: Cow::Borrowed(incoming.method()),
         path: Cow::Borrowed(incoming.path()),
-        client_address: Rc::clone(&client.address),
+        client_address: peer::address(client, incoming, &epoch.config),
         ..Entry::default()
     };
     entry.times.head = entry.at(incoming.head_at);
     entry
 }
 
-fn begin_notes<'e>(entry: &Entry<'e>) -> Notes<'e> {
+fn begin_notes<'e>(entry: &Entry<'e>, sharing: Sharing<'e>) -> Notes<'e> {
     Notes {
         request_id: entry.request_id,
+        sharing,
         timing: Timing { accepted: entry.accepted, ..Timing::default() },
         ..Notes::default()
     }

@@ -8,6 +8,7 @@ use super::{
     bodies::Bodies,
     client::Client,
     connection::{After, Incoming},
+    cors::Sharing,
     rescue,
     respond::{Notes, Timing},
     route::Call,
@@ -59,7 +60,8 @@ async fn health<N: Net, R: Reader, W: Writer>(
 ) -> After {
     let now = client.now();
     let timing = Timing { accepted: incoming.accepted, now, ..Timing::default() };
-    let notes = Notes { timing, ..Notes::default() };
+    let sharing = Sharing::of(incoming, &client.core.epoch().config);
+    let notes = Notes { timing, sharing, ..Notes::default() };
     let text = Bytes::from_static(text.as_bytes());
     rescue::local(client, incoming, status, "application/json", text, &notes, &[]).await
 }

@@ -193,7 +193,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
             && !matches!(ending, Ending::NoBody(_))
         {
             self.pieces.iter().for_each(|piece| bodies.answer.add(piece));
-            self.client.hold.answer(bodies.answer.len());
+            self.client.hold.answer(bodies.answer.kept_bytes());
         }
     }
 

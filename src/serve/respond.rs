@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use super::connection::{After, Incoming};
+use super::{
+    connection::{After, Incoming},
+    cors::Sharing,
+};
 use crate::{
     base::{ids::RequestId, units::Instant},
     wire::{
@@ -67,6 +70,8 @@ pub struct Notes<'a> {
     pub error_source: Option<&'static str>,
     /// Whether no further request will be served on the connection, whatever the client says.
     pub last: bool,
+    /// Whether a page of another origin may read it.
+    pub sharing: Sharing<'a>,
     /// When what happened.
     pub timing: Timing,
 }
@@ -99,7 +104,9 @@ pub fn passed_on(
     let write = |out: &mut BytesMut| -> Result<(), RenderError> {
         let mut head = HeadWriter::response(out, answer.status)?;
         for (name, line) in answer.end_to_end_lines(bytes) {
-            if !line.is_empty() && !is_withheld(name, content_type.is_some()) {
+            let withheld =
+                is_withheld(name, content_type.is_some()) || notes.sharing.withholds(name);
+            if !line.is_empty() && !withheld {
                 head.known_line(line);
             }
         }
@@ -148,6 +155,7 @@ fn finish(
     notes: &Notes<'_>,
 ) -> Result<(), RenderError> {
     note(&mut head, notes)?;
+    notes.sharing.write(&mut head)?;
     match ending {
         Ending::NoBody(None) => {}
         Ending::NoBody(Some(length)) | Ending::Length(length) => head.length(length)?,

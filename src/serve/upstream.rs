@@ -16,6 +16,7 @@ use crate::{
         limits,
         units::Instant,
     },
+    config::{Origin, edge::EgressProxy},
     io::{
         net::{Net, Reader, Writer},
         pool::{Route, Upstream},
@@ -276,8 +277,14 @@ pub fn any_address(_: IpAddr) -> Result<(), Fault> {
 }
 
 /// The key of the pool, for a private root file.
-pub fn route_to(origin: &crate::config::Origin, ca: Option<PathBuf>, guarded: bool) -> Route {
-    Route { tls: origin.tls, host: origin.host.clone(), port: origin.port, ca, guarded }
+pub fn route_to(
+    origin: &Origin,
+    ca: Option<PathBuf>,
+    guarded: bool,
+    proxy: Option<&Arc<EgressProxy>>,
+) -> Route {
+    let via = proxy.filter(|proxy| proxy.leads_to(&origin.host)).map(Arc::clone);
+    Route { tls: origin.tls, host: origin.host.clone(), port: origin.port, ca, guarded, via }
 }
 
 pub(super) fn unreachable(attempt: &Attempt<'_>, why: &str) -> Fault {

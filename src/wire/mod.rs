@@ -9,6 +9,7 @@ mod head_end;
 mod head_error;
 mod head_fault;
 pub mod json;
+pub mod proxy;
 pub mod record;
 pub mod render;
 mod request;

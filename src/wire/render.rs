@@ -58,6 +58,19 @@ impl<'a> HeadWriter<'a> {
         Ok(writer)
     }
 
+    /// Begins a request for a tunnel to a host and port.
+    pub fn connect(out: &'a mut BytesMut, target: &str) -> Result<HeadWriter<'a>, RenderError> {
+        let is_clean = target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
+        if target.is_empty() || !is_clean {
+            return Err(RenderError::BadTarget);
+        }
+        let writer = HeadWriter::begin(out);
+        writer.out.put_slice(b"CONNECT ");
+        writer.out.put_slice(target.as_bytes());
+        writer.out.put_slice(b" HTTP/1.1\r\n");
+        Ok(writer)
+    }
+
     /// Begins an answer. The reason phrase is the registered one, or none.
     pub fn response(out: &'a mut BytesMut, status: u16) -> Result<HeadWriter<'a>, RenderError> {
         if !(100..=999).contains(&status) {

@@ -1,6 +1,7 @@
 //! The fast tests: pure layers and simulated worlds, no sockets, all of it in seconds.
 
 mod config;
+mod edge;
 mod fuzz_http;
 mod fuzz_wire;
 mod golden;

@@ -14,6 +14,7 @@ mod by_task;
 mod chat;
 mod drain;
 mod dump;
+mod edge;
 mod errors;
 mod estimate;
 mod gone;

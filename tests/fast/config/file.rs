@@ -186,20 +186,27 @@ fn digests_differ_exactly_where_configurations_do() {
         format!("timeouts: {{ idle: 1s }}\n{base}"),
         format!("custom_hosts: {{ allow_private: true }}\n{base}"),
         format!("log: off\n{base}"),
+        format!("trusted_proxies: [10.0.0.0/8]\n{base}"),
+        format!("cors: {{ origins: ['*'] }}\n{base}"),
+        format!("cors: {{ origins: [https://a.example] }}\n{base}"),
+        format!("egress_proxy: http://proxy:3128\n{base}"),
+        format!("egress_proxy: http://user:x@proxy:3128\n{base}"),
+        format!("egress_proxy: {{ url: 'http://proxy:3128', no_proxy: [a] }}\n{base}"),
     ]
     .iter()
     .map(|text| digest(text))
     .collect();
     digests.sort_unstable();
     digests.dedup();
-    assert_eq!(digests.len(), 11);
+    assert_eq!(digests.len(), 17);
 }
 
 #[test]
 fn secrets_are_shown_nowhere() {
     let config = good(
         "admin: { token: hush-1 }\nvirtual_keys: { a: { provider: openai, api_key: hush-2 } }\n\
-         configs: { c: { provider: openai, api_key: hush-3, aws_secret_access_key: hush-4 } }",
+         configs: { c: { provider: openai, api_key: hush-3, aws_secret_access_key: hush-4 } }\n\
+         egress_proxy: http://hush-5:hush-6@proxy:3128",
     );
     for shown in
         [format!("{config:?}"), format!("{config:#?}"), config.without_secrets().to_string()]

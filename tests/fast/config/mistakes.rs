@@ -173,11 +173,65 @@ const BAD: &[(&str, &[&str])] = &[
         &["1:1: cache: not in this version of Trunkline; remove it"],
     ),
     (
-        "cors: { origins: [\"*\"] }\ntrusted_proxies: [10.0.0.1]",
+        "trusted_proxies: [10.0.0.1/8, lb.example.com, \"::1/129\", 7, 192.0.2.1]",
         &[
-            "1:1: cors: not in this version of Trunkline; remove it",
-            "2:1: trusted_proxies: not in this version of Trunkline; remove it",
+            "1:19: trusted_proxies[0]: expected a network or an address, found \"10.0.0.1/8\"; write 10.0.0.0/8 for the network, or 10.0.0.1 for the address",
+            "1:31: trusted_proxies[1]: expected a network or an address, found \"lb.example.com\"; write e.g. 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7",
+            "1:47: trusted_proxies[2]: expected a network or an address, found \"::1/129\"; write e.g. 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7",
+            "1:58: trusted_proxies[3]: expected a network, found 7; put it in quotes",
         ],
+    ),
+    (
+        "trusted_proxies: 10.0.0.0/8",
+        &["1:18: trusted_proxies: expected a list of networks in [ ], found \"10.0.0.0/8\""],
+    ),
+    (
+        "cors: { origins: [\"*\", https://app.example.com], methods: [GET] }",
+        &[
+            "1:18: cors.origins: * stands for all origins; keep it alone, or leave it out",
+            "1:50: cors.methods: there is no such key",
+        ],
+    ),
+    (
+        "cors: { origins: [https://App.example.com, https://a.example/, a.example, https://a.example:443, \"null\"] }",
+        &[
+            "1:19: cors.origins[0]: expected an origin as browsers send it, in lower case, without a path or the scheme's own port, found \"https://App.example.com\"; write e.g. https://app.example.com, http://localhost:3000 or *",
+            "1:44: cors.origins[1]: expected an origin as browsers send it, in lower case, without a path or the scheme's own port, found \"https://a.example/\"; write e.g. https://app.example.com, http://localhost:3000 or *",
+            "1:64: cors.origins[2]: expected an origin as browsers send it, in lower case, without a path or the scheme's own port, found \"a.example\"; write e.g. https://app.example.com, http://localhost:3000 or *",
+            "1:75: cors.origins[3]: expected an origin as browsers send it, in lower case, without a path or the scheme's own port, found \"https://a.example:443\"; write e.g. https://app.example.com, http://localhost:3000 or *",
+            "1:98: cors.origins[4]: expected an origin as browsers send it, in lower case, without a path or the scheme's own port, found \"null\"; write e.g. https://app.example.com, http://localhost:3000 or *",
+        ],
+    ),
+    (
+        "egress_proxy: https://user:hush@proxy:3128",
+        &[
+            "1:15: egress_proxy: expected the URL of an HTTP proxy without a path, found text; write e.g. http://proxy.example.com:3128 or http://user:${PROXY_PASSWORD}@proxy.example.com:3128",
+        ],
+    ),
+    (
+        "egress_proxy: http://proxy:3128/path",
+        &[
+            "1:15: egress_proxy: expected the URL of an HTTP proxy without a path, found text; write e.g. http://proxy.example.com:3128 or http://user:${PROXY_PASSWORD}@proxy.example.com:3128",
+        ],
+    ),
+    (
+        "egress_proxy: \"http://us%3Aer:hush@proxy:3128\"",
+        &[
+            "1:15: egress_proxy: the user name or password cannot be sent: write them percent-encoded, the name without a colon",
+        ],
+    ),
+    (
+        "egress_proxy: { url: \"http://proxy:3128\", no_proxy: [\"http://a\", .corp, 10.0.0.0/99, ok.example], user: x }",
+        &[
+            "1:54: egress_proxy.no_proxy[0]: expected a host name, *.suffix, an address or a network, found \"http://a\"; write e.g. *.internal, 10.0.0.0/8",
+            "1:66: egress_proxy.no_proxy[1]: expected a host name, *.suffix, an address or a network, found \".corp\"; write e.g. *.internal, 10.0.0.0/8",
+            "1:73: egress_proxy.no_proxy[2]: expected a host name, *.suffix, an address or a network, found \"10.0.0.0/99\"; write e.g. *.internal, 10.0.0.0/8",
+            "1:99: egress_proxy.user: there is no such key",
+        ],
+    ),
+    (
+        "egress_proxy: { no_proxy: [] }",
+        &["1:15: egress_proxy.url: missing; write e.g. http://proxy.example.com:3128"],
     ),
     (
         "prices: { file: p.json, unpriced: deny }",

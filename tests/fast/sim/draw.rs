@@ -270,6 +270,11 @@ fn acts(dice: &mut Dice, name: &str) -> Vec<Act> {
         2 => vec![Act::Hear, wait, Act::Reset],
         3 => vec![Act::Hear, Act::say(&good[..at]), Act::Reset],
         4 => vec![Act::Hear, Act::say(&good[..at]), Act::say("\0\r\n\r\n"), Act::Stall],
+        5 if dice.strikes(0.5) => {
+            // Nobody asked for the second one, and nobody is to get it.
+            let two = good + &plain("nobody asked for this");
+            vec![Act::Hear, Act::say(two), Act::Stall]
+        }
         5 => vec![Act::Hear, Act::say(good), wait, Act::say("HTTP/1.1 200 OK\r\n"), Act::Stall],
         6 => vec![wait, Act::say(refusal()), Act::Stall],
         _ => vec![Act::Wait(secs(1000))],

@@ -3,6 +3,7 @@
 pub mod gateway;
 pub mod http;
 pub mod log;
+pub mod proxy;
 pub mod sandbox;
 pub mod tls;
 pub mod upstream;

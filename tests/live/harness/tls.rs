@@ -101,6 +101,18 @@ pub fn connect(config: &Arc<ClientConfig>, address: SocketAddr) -> TlsConn {
     Conn::over(StreamOwned::new(tls, tcp))
 }
 
+/// The same where these bytes go before the handshake, and with its beginning in one write.
+pub fn connect_after(first: &[u8], config: &Arc<ClientConfig>, address: SocketAddr) -> TlsConn {
+    let mut tcp = TcpStream::connect(address).expect("the gateway takes connections");
+    tcp.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut tls = ClientConnection::new(Arc::clone(config), name).expect("a connection");
+    let mut bytes = first.to_vec();
+    tls.write_tls(&mut bytes).expect("a hello");
+    tcp.write_all(&bytes).expect("the gateway reads");
+    Conn::over(StreamOwned::new(tls, tcp))
+}
+
 /// Ends TLS in front of a plain port.
 pub struct Front {
     pub port: u16,
