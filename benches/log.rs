@@ -1,7 +1,8 @@
-//! What a log record costs: `cargo bench --bench log [-- SECONDS DIR]`. Encodes and submits typical records of about 380
-//! bytes, then holds 200,000 a second for some seconds with the disk synced every 200 ms, then goes as fast as it can.
+//! What a log record costs: `cargo bench -p trunkline-benches --bench log [-- SECONDS DIR]`. Encodes and submits typical
+//! records of about 380 bytes, then holds 200,000 a second for some seconds with the disk synced every 200 ms, then goes
+//! as fast as it can.
 //!
-//! With `--test` (as `cargo test --benches` calls it) it runs for a moment only, to prove that it still works.
+//! Without `--bench`, as `cargo test` calls it, it runs for a moment only, to prove that it still works.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark asks the clock")]
@@ -17,14 +18,14 @@ use std::{
 use trunkline::{
     config,
     io::log::{LogSender, LogStats, LogWriter, Submitted, system_clock},
-    wire::record::{AttemptRef, RecordRef, Times, UsageRecord, encode},
+    wire::record::encode,
 };
+use trunkline_benches::typical::with_typical;
 
 fn main() {
-    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    let first = args.next();
-    let brief = first.as_deref() == Some("--test");
-    let seconds = first.and_then(|text| text.parse().ok()).unwrap_or(5_u64);
+    let brief = !std::env::args().any(|arg| arg == "--bench");
+    let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
+    let seconds = args.next().and_then(|text| text.parse().ok()).unwrap_or(5_u64);
     let dir = args.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let dir = dir.join(format!("log-bench-{}", std::process::id()));
     let length = if brief { Duration::from_millis(100) } else { Duration::from_secs(seconds) };
@@ -138,61 +139,4 @@ fn writer_cpu() -> Duration {
         }
     }
     Duration::ZERO
-}
-
-fn with_typical(core: u16, process: u64, sequence: u64, use_it: impl FnOnce(&RecordRef<'_>)) {
-    let attempts = [AttemptRef {
-        target: "config.targets[0]",
-        provider: "openai",
-        virtual_key: "openai-prod",
-        model: "gpt-4o-mini",
-        status: 200,
-        started: 40_000,
-        ended: 900_000_000,
-        left: "",
-        detail: "",
-    }];
-    use_it(&RecordRef {
-        core,
-        sequence,
-        process,
-        request_id: u128::from(sequence) << 64 | 0x5eed,
-        accepted_unix_nanos: 1_776_945_600_000_000_000 + sequence,
-        times: Times {
-            head: 10_000,
-            body: 20_000,
-            planned: 30_000,
-            connected: 1_000_000,
-            sent: 1_100_000,
-            first_byte: 250_000_000,
-            first_token: 260_000_000,
-            last_byte: 900_000_000,
-            flushed: 900_100_000,
-        },
-        api_key: "support-team",
-        config: "support",
-        epoch: 3,
-        seed: 0x1234_5678_9abc_def0,
-        dialect: "openai",
-        method: "POST",
-        path: "/v1/chat/completions",
-        requested_model: "gpt-4o-mini",
-        served_model: "gpt-4o-mini-2024-07-18",
-        provider: "openai",
-        virtual_key: "openai-prod",
-        status: 200,
-        attempts: &attempts,
-        cache_status: "MISS",
-        usage: Some(UsageRecord { input: 812, output: 164, ..UsageRecord::default() }),
-        cost_pico_usd: Some(220_200_000),
-        cost_status: "exact",
-        price_table: "2026-04",
-        client_bytes_in: 1_400,
-        client_bytes_out: 9_000,
-        client_address: "10.1.2.3:50123",
-        trace_id: "0af7651916cd43dd8448eb211c80319c",
-        metadata: &[("team", "support"), ("user", "u-4711")],
-        stream: true,
-        ..RecordRef::default()
-    });
 }

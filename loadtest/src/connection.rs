@@ -73,7 +73,9 @@ impl<N: Net> Connection<N> {
             result = done.unwrap_or(Err(Fault::Timeout));
         }
         let (status, bytes) = (seen.head.map(|head| head.status), seen.bytes);
-        Outcome { due: ask.due, begun, ended: net.now(), status, bytes, result }
+        // An answer ended with its last read, whose time is known.
+        let ended = if result.is_ok() { seen.last_read } else { net.now() };
+        Outcome { due: ask.due, begun, ended, status, bytes, result }
     }
 }
 
@@ -116,6 +118,7 @@ impl<N: Net> Link<N> {
 #[derive(Default)]
 struct Seen {
     bytes: u64,
+    last_read: Instant,
     head: Option<Head>,
     last_token: Option<Instant>,
     end_mark: bool,
@@ -199,6 +202,7 @@ impl Answer<'_> {
         tally: &RefCell<Tally>,
     ) -> Result<bool, Fault> {
         let count = result.unwrap_or(0);
+        self.seen.last_read = now;
         if count == 0 {
             let complete = self.reader.end();
             return if complete { Ok(false) } else { Err(self.cut_short()) };

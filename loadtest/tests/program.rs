@@ -132,3 +132,13 @@ fn exit_codes_tell_what_happened() {
     assert!(text(&done.stdout).contains("status_4xx 20"));
     assert!(text(&done.stderr).contains("not one request"));
 }
+
+#[test]
+fn the_measuring_commands_say_what_they_do() {
+    for name in ["compare", "memory", "endurance", "log", "gone", "start"] {
+        let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
+        let told = Command::new(path).arg("--help").output().expect("python3 and the command");
+        assert!(told.status.success(), "{name}: {}", text(&told.stderr));
+        assert!(text(&told.stdout).contains("--gateway"), "{name}: {}", text(&told.stdout));
+    }
+}

@@ -119,6 +119,8 @@ const _: () = assert!(INLINE_CONFIG_BYTES_MAX < HEAD_BYTES_DEFAULT);
 
 /// Parts of one vectored write; the kernel refuses more than 1024 (IOV_MAX).
 pub const IOVECS_MAX: usize = 1024;
+/// Longest vectored write whose parts are copied together first, in bytes: a small request, an event of a stream.
+pub const JOINED_WRITE_BYTES: usize = 2 * 1024;
 /// Room that a buffer must have before a read is posted into it, in bytes.
 pub const READ_BYTES_MIN: usize = 2 * 1024;
 /// Threads that run getaddrinfo: a name whose servers do not answer must not hold up the others.
@@ -310,6 +312,57 @@ pub const CONDITION_TEXT_BYTES_MAX: usize = 64 << 10;
 pub const BODY_BYTES_LOGGED_MAX: usize = 1 << 20;
 
 const _: () = assert!(BODY_BYTES_LOGGED_MAX <= LOG_BODY_BYTES_MAX);
+
+// -- parameters --
+/// Paths that `drop_params` may name for one target: each may walk through the whole body.
+pub const DROP_PARAMS_MAX: usize = 64;
+/// Steps of such a path, the top-level field included; written ones need four.
+pub const DROP_PATH_STEPS_MAX: usize = 8;
+
+// -- the health of targets --
+/// Failures and requests count for a breaker for so long, at least for half of it.
+pub const BREAKER_WINDOW: Duration = Duration::from_secs(60);
+/// Shortest time that a breaker stays open; Portkey's bound.
+pub const BREAKER_COOLDOWN_MIN: Duration = Duration::from_secs(30);
+/// From so many requests on the share of failures counts, where the config does not say.
+pub const BREAKER_REQUESTS_MIN: u32 = 10;
+/// Largest number of failures or requests that a breaker may ask for: its counters hold a little more.
+pub const BREAKER_REQUESTS_MAX: u32 = 1_000_000;
+/// How much of each hashed field counts, in bytes, where the config does not say: a long system prompt.
+pub const HASH_BYTES_DEFAULT: usize = 4 * 1024;
+/// The most that may count: it is read on each request.
+pub const HASH_BYTES_MAX: usize = 64 * 1024;
+/// Fields that are hashed.
+pub const HASH_FIELDS_MAX: usize = 16;
+/// Messages that are looked through for the first of the user: system prompts are few.
+pub const HASH_MESSAGES_MAX: usize = 32;
+/// With affinity, a target may run this much more than its share: five fourths.
+pub const AFFINITY_LOAD_MAX: f64 = 1.25;
+/// A latency that is not confirmed loses two thirds of its weight in that time.
+pub const LATENCY_FADES_IN: Duration = Duration::from_secs(10);
+/// What a try that failed is taken to have lasted: a target that fails fast must not look fast.
+pub const LATENCY_OF_FAILURE: Duration = Duration::from_secs(10);
+/// What a target is taken to need while its first answer is awaited, so that one nobody knows is not flooded.
+pub const LATENCY_UNKNOWN: Duration = Duration::from_secs(1);
+/// How often a core tells the others what it learnt, failures apart, which it tells at once.
+pub const HEALTH_TOLD_EVERY: Duration = Duration::from_millis(100);
+/// Targets and credentials of the file whose health is kept.
+pub const HEALTH_TARGETS_MAX: usize = 64 * 1024;
+/// Targets of configs that came with requests whose health is kept; the longest unused make room.
+pub const HEALTH_INLINE_TARGETS_MAX: usize = 4 * 1024;
+/// How long they are kept while nobody asks: longer than most breakers stay open.
+pub const HEALTH_INLINE_FOR: Duration = Duration::from_secs(600);
+/// How long a credential that was refused (401, 403) is left alone.
+pub const CREDENTIAL_DEAD_FOR: Duration = Duration::from_secs(60);
+/// How long a target or credential is left alone after a 429 that does not say for how long.
+pub const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(5);
+/// The longest that a provider's word on its quota is believed.
+pub const RATE_LIMIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Credentials behind one virtual key: which were tried is kept in one word.
+pub const CREDENTIALS_MAX: usize = 64;
+
+const _: () = assert!(BREAKER_WINDOW.as_secs() >= BREAKER_COOLDOWN_MIN.as_secs());
+const _: () = assert!(CREDENTIALS_MAX <= u64::BITS as usize);
 
 // -- the admin interface --
 /// Connections to the admin interface at once: a person, a scraper and a few scripts. More wait in the kernel.

@@ -7,6 +7,7 @@ use super::{
     Allow, ApiKey, Config, Log, OnFull, Origin, VirtualKey, Workers,
     condition::{Condition, Then},
     edge::{Cors, EgressProxy},
+    health::{Balance, HashBy, Watch},
     policy::{Leaf, Node, NodeKind, Policy},
 };
 
@@ -22,13 +23,20 @@ pub fn same_secrets(one: &Config, other: &Config) -> bool {
     let token = |config: &Config| config.admin.as_ref().and_then(|admin| admin.token.clone());
     let of_proxy =
         |config: &Config| config.egress_proxy.as_ref().and_then(|proxy| proxy.credential.clone());
-    let of_keys = one.virtual_keys.iter().map(|key| &key.credential);
+    let of_keys = |config: &Config| -> Vec<_> {
+        let keys = config.virtual_keys.iter();
+        keys.flat_map(|key| {
+            let pooled = key.credentials.iter().map(|one| one.secret.clone());
+            key.credential.iter().cloned().chain(pooled).collect::<Vec<_>>()
+        })
+        .collect()
+    };
     let of_leaves = |config| -> Vec<_> {
         leaves(config).map(|leaf| (leaf.api_key.clone(), leaf.options.clone())).collect()
     };
     token(one) == token(other)
         && of_proxy(one) == of_proxy(other)
-        && of_keys.eq(other.virtual_keys.iter().map(|key| &key.credential))
+        && of_keys(one) == of_keys(other)
         && of_leaves(one) == of_leaves(other)
 }
 
@@ -132,6 +140,7 @@ fn virtual_key(key: &VirtualKey) -> Value {
     json!({
         "provider": key.provider.name(),
         "credential": key.credential.is_some(),
+        "credential_weights": key.credentials.iter().map(|one| one.weight).collect::<Vec<_>>(),
         "base": url(&key.base),
         "models": key.models,
         "allow_custom_host": key.allow_custom_host,
@@ -185,7 +194,9 @@ fn node<'n>(node: &Node, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
         NodeKind::Fallback { on_status_codes, targets } => {
             json!({ "fallback": children(targets), "on_status_codes": on_status_codes })
         }
-        NodeKind::LoadBalance { targets } => json!({ "loadbalance": children(targets) }),
+        NodeKind::LoadBalance { balance, targets } => {
+            json!({ "loadbalance": children(targets), "by": self::balance(balance) })
+        }
         NodeKind::Conditional { conditions, default, targets } => json!({
             "conditional": children(targets),
             "conditions": conditions.iter().flatten().map(condition).collect::<Vec<_>>(),
@@ -193,6 +204,30 @@ fn node<'n>(node: &Node, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
         }),
     };
     json!({ "path": node.path, "name": node.name, "weight": node.weight, "kind": kind })
+}
+
+fn balance(balance: &Balance) -> Value {
+    match balance {
+        Balance::Weight => json!("weight"),
+        Balance::Latency => json!("latency"),
+        Balance::Hash(HashBy { fields, bytes_max, bounded }) => {
+            let fields: Vec<String> = fields.iter().map(|field| format!("{field:?}")).collect();
+            json!({ "fields": fields, "bytes": bytes_max, "bounded": bounded })
+        }
+    }
+}
+
+fn watch(watch: &Watch) -> Value {
+    json!({
+        "rate_limit_aware": watch.rate_limit_aware,
+        "breaker": watch.breaker.as_ref().map(|breaker| json!({
+            "failure_threshold": breaker.failure_threshold,
+            "failure_threshold_percentage": breaker.failure_percentage,
+            "minimum_requests": breaker.minimum_requests,
+            "cooldown_ms": breaker.cooldown.as_millis() as u64,
+            "failure_status_codes": breaker.failure_status_codes,
+        })),
+    })
 }
 
 fn condition(condition: &Condition) -> Value {
@@ -222,6 +257,8 @@ fn leaf<'n>(leaf: &Leaf, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
         "api_key": leaf.api_key.is_some(),
         "custom_host": leaf.custom_host.as_ref().map(url),
         "override_params": leaf.override_params,
+        "default_params": leaf.default_params,
+        "drop_params": leaf.drop_params.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "forward_headers": leaf.forward_headers,
         "retry": {
             "attempts": leaf.retry.attempts,
@@ -238,6 +275,7 @@ fn leaf<'n>(leaf: &Leaf, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
         ],
         "strict": leaf.strict,
         "options": options,
+        "watch": leaf.watch.as_ref().map(watch),
     })
 }
 

@@ -14,6 +14,7 @@ use crate::{
 use super::{
     Allow, ApiKey, Origin, VirtualKey,
     compile::keys::{Kind, SETTINGS, setting},
+    credentials::credentials,
     hosts::parse_origin,
     providers::{provider_by_name, provider_names},
     report::{Report, Spot, did_you_mean},
@@ -63,9 +64,13 @@ fn virtual_key(spot: &Spot<'_>, report: &mut Report) -> Option<VirtualKey> {
     let is_map = report.keys(spot, &known, &later);
     let provider = is_map.then(|| provider(spot, report)).flatten();
     let any_provider = provider.or_else(|| provider_names().find_map(provider_by_name))?;
-    let credential = spot.get("api_key").and_then(|found| values::secret(&found, report));
+    let credentials = credentials(spot, report);
+    let credential = match credentials.first() {
+        Some(first) => Some(first.secret.clone()),
+        None => spot.get("api_key").and_then(|found| values::secret(&found, report)),
+    };
     if let Some(provider) = provider
-        && spot.get("api_key").is_none()
+        && spot.get("api_key").or(spot.get("api_keys")).is_none()
         && !provider.credential_optional()
     {
         let advice = "write the provider's key, or ${NAME} for a variable that holds it";
@@ -75,6 +80,7 @@ fn virtual_key(spot: &Spot<'_>, report: &mut Report) -> Option<VirtualKey> {
         name: spot.name().to_owned(),
         provider: any_provider,
         credential,
+        credentials,
         base: base(spot, provider, report).unwrap_or_else(nowhere),
         models: spot
             .get("models")
@@ -331,7 +337,7 @@ fn providers(spot: &Spot<'_>, report: &mut Report) -> Vec<String> {
 
 /// Keys of a virtual key, besides provider settings.
 pub const VIRTUAL_KEY_KEYS: &[&str] =
-    &["provider", "api_key", "base_url", "models", "ca", "allow_custom_host"];
+    &["provider", "api_key", "api_keys", "base_url", "models", "ca", "allow_custom_host"];
 /// Keys of a virtual key that a later version will honour.
 pub const VIRTUAL_KEY_KEYS_LATER: &[&str] = &["limits", "egress_proxy"];
 /// Keys of an API key.

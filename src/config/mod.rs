@@ -4,8 +4,10 @@
 pub mod check;
 pub mod compile;
 pub mod condition;
+mod credentials;
 pub mod digest;
 pub mod edge;
+pub mod health;
 pub mod hosts;
 mod keyring;
 mod nearest;
@@ -140,6 +142,8 @@ pub struct VirtualKey {
     pub provider: &'static dyn Adapter,
     /// The credential; `None` only where the provider needs none.
     pub credential: Option<Secret>,
+    /// If there are several, all of them: the one above is the first.
+    pub credentials: Vec<PooledCredential>,
     /// Base URL without a trailing slash: the file's, else the provider's own.
     pub base: Origin,
     /// Models served, as globs; empty means all.
@@ -150,6 +154,17 @@ pub struct VirtualKey {
     pub ca: Option<PathBuf>,
     /// Provider settings (`anthropic-version`, `openai-organization` …), as headers without `x-portkey-`.
     pub options: Vec<(String, String)>,
+}
+
+/// One of several credentials behind a virtual key.
+#[derive(Debug)]
+pub struct PooledCredential {
+    /// It.
+    pub secret: Secret,
+    /// Its share of the requests; 0: only if no other is left.
+    pub weight: f64,
+    /// Names it in the tables of health: a hash that tells nothing of it.
+    pub id: u64,
 }
 
 impl VirtualKey {

@@ -6,10 +6,12 @@ use std::{fmt, time::Duration};
 use crate::{
     base::{ids::VirtualKeyId, secret::Secret},
     provider::Adapter,
+    wire::json::PathStep,
 };
 
+pub use super::health::{Balance, Breaker, HashBy, HashField, Watch, Watched};
 use super::{
-    Origin,
+    Origin, Timeouts,
     condition::{Condition, Then},
 };
 
@@ -22,6 +24,8 @@ pub struct Policy {
     pub inline: bool,
     /// SHA-256 of its JSON text; inline configs are logged as `inline:DIGEST`.
     pub digest: [u8; 32],
+    /// The targets whose health its decisions ask for; empty: its plans know of none.
+    pub watched: Vec<Watched>,
 }
 
 /// A node of the tree.
@@ -51,8 +55,10 @@ pub enum NodeKind {
         /// In order.
         targets: Vec<Node>,
     },
-    /// One child, drawn by weight.
+    /// One child, drawn by weight or chosen by what is known of them.
     LoadBalance {
+        /// How.
+        balance: Balance,
         /// Any order; at least one has a weight above 0.
         targets: Vec<Node>,
     },
@@ -75,7 +81,7 @@ impl Node {
             NodeKind::Leaf(_) => &[],
             NodeKind::Single(child) => std::slice::from_ref(child),
             NodeKind::Fallback { targets, .. }
-            | NodeKind::LoadBalance { targets }
+            | NodeKind::LoadBalance { targets, .. }
             | NodeKind::Conditional { targets, .. } => targets,
         }
     }
@@ -97,6 +103,10 @@ pub struct Leaf {
     pub host_trusted: bool,
     /// Top-level fields set in the body: name and raw JSON value, in the order of the config.
     pub override_params: Vec<(String, String)>,
+    /// The same, set only where the client sent none.
+    pub default_params: Vec<(String, String)>,
+    /// What is taken out of the body at the end.
+    pub drop_params: Vec<DropPath>,
     /// Client headers passed on, lower case.
     pub forward_headers: Vec<String>,
     /// Retries of this target.
@@ -109,6 +119,8 @@ pub struct Leaf {
     pub strict: Option<bool>,
     /// Provider-specific settings (`anthropic_version`, `openai_organization` …), as headers without `x-portkey-`.
     pub options: Vec<(String, String)>,
+    /// What of its health decisions ask for; `None`: nothing.
+    pub watch: Option<Watch>,
 }
 
 /// Settings may be credentials (`aws-secret-access-key`): only their names are shown.
@@ -122,13 +134,36 @@ impl fmt::Debug for Leaf {
             .field("custom_host", &self.custom_host)
             .field("host_trusted", &self.host_trusted)
             .field("override_params", &self.override_params)
+            .field("default_params", &self.default_params)
+            .field("drop_params", &self.drop_params)
             .field("forward_headers", &self.forward_headers)
             .field("retry", &self.retry)
             .field("request_timeout", &self.request_timeout)
             .field("timeouts", &self.timeouts)
             .field("strict", &self.strict)
             .field("options", &options)
+            .field("watch", &self.watch)
             .finish()
+    }
+}
+
+/// A part of the body that is taken out: `messages[*].name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropPath {
+    /// The top-level field.
+    pub field: String,
+    /// The way from its value on; empty: the field itself.
+    pub rest: Vec<PathStep>,
+}
+
+impl fmt::Display for DropPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.field)?;
+        self.rest.iter().try_for_each(|step| match step {
+            PathStep::Key(key) => write!(f, ".{key}"),
+            PathStep::Index(index) => write!(f, "[{index}]"),
+            PathStep::Every => f.write_str("[*]"),
+        })
     }
 }
 
@@ -170,4 +205,17 @@ pub struct TimeoutOverrides {
     pub idle: Option<Duration>,
     /// See [`super::Timeouts`]; on the root only.
     pub total: Option<Duration>,
+}
+
+impl TimeoutOverrides {
+    /// These over those of the file. The total bounds the exchange, not its tries: it stays the file's.
+    #[must_use]
+    pub fn over(self, file: Timeouts) -> Timeouts {
+        Timeouts {
+            connect: self.connect.unwrap_or(file.connect),
+            first_byte: self.first_byte.unwrap_or(file.first_byte),
+            idle: self.idle.unwrap_or(file.idle),
+            total: file.total,
+        }
+    }
 }

@@ -37,6 +37,7 @@ pub fn schema() -> Value {
             "virtual_key": with_settings(VIRTUAL_KEY),
             "config": with_settings(CONFIG),
             "condition": object(CONDITION),
+            "credential": { "anyOf": [{ "type": "string" }, object(CREDENTIAL)] },
             "api_key": object(API_KEY),
             "core": { "type": "integer", "minimum": 0, "maximum": 1023 },
         }),
@@ -226,6 +227,7 @@ const PRICES: &[Row] = &[("unpriced", Type::Choice(&["allow"]), "Serve models wi
 const VIRTUAL_KEY: &[Row] = &[
     ("provider", Type::Reference("provider"), "Who runs the models."),
     ("api_key", Type::Text, "The provider's credential; write ${NAME} for a variable."),
+    ("api_keys", Type::ListOf("credential"), "Several, used by weight; a refused one is left out."),
     ("base_url", Type::Text, "Where its API lives, if not at the provider's own address."),
     ("models", Type::Texts, "Models served, as globs; all if not given."),
     ("ca", Type::Text, "Private root certificates (PEM file) trusted for this upstream."),
@@ -244,22 +246,52 @@ const CONFIG: &[Row] = &[
     ("forward_headers", Type::Texts, "Client headers passed on."),
     ("request_timeout", Type::Number(0, 86_400_000), "Milliseconds to the answer's head, a try."),
     ("override_params", Type::Anything, "Fields set in the request body."),
+    ("default_params", Type::Anything, "Fields set in the body where the client sent none."),
+    ("drop_params", Type::Texts, "Paths taken out of the body, e.g. messages[*].name."),
     ("strict_open_ai_compliance", Type::Flag, "Whether answers keep to OpenAI's fields."),
     ("retry", Type::Object(RETRY), "Extra tries of the same target."),
     ("timeouts", Type::Object(TIMEOUTS), "Deadlines of this part; total at the top only."),
     ("cache", Type::Anything, "Loads without effect in this version."),
-    ("cb_config", Type::Anything, "Loads without effect in this version."),
+    ("cb_config", Type::Object(BREAKER), "The circuit breaker of each target."),
+    ("affinity", Type::Object(AFFINITY), "loadbalance: what belongs together stays together."),
+    ("rate_limit_aware", Type::Flag, "Pass over a target that said that it is out of quota."),
 ];
 
 const STRATEGY: &[Row] = &[
     (
         "mode",
-        Type::Choice(&["single", "fallback", "loadbalance", "conditional"]),
-        "The first, in order, by weight, by what the request says.",
+        Type::Choice(&["single", "fallback", "loadbalance", "conditional", "latency"]),
+        "The first, in order, by weight, by what the request says, the faster of two drawn.",
     ),
     ("on_status_codes", Type::Statuses, "fallback: only these lead to the next target."),
     ("conditions", Type::ListOf("condition"), "conditional: the first that holds decides."),
     ("default", Type::Text, "conditional: the name of the target if no condition holds."),
+    ("sticky", Type::Object(STICKY), "loadbalance: equal fields, equal target."),
+    ("cb_config", Type::Object(BREAKER), "The circuit breaker of each target."),
+];
+
+const CREDENTIAL: &[Row] = &[
+    ("key", Type::Text, "The provider's credential; write ${NAME} for a variable."),
+    ("weight", Type::Number(0, 1_000_000_000), "Its share of the requests; 1 if not given."),
+];
+
+const BREAKER: &[Row] = &[
+    ("failure_threshold", Type::Number(1, 1_000_000), "Failures in a minute that open it."),
+    ("failure_threshold_percentage", Type::Number(0, 100), "The same as a share of requests."),
+    ("minimum_requests", Type::Number(1, 1_000_000), "The share counts from so many on; 10."),
+    ("cooldown_interval", Type::Number(30_000, 86_400_000), "Milliseconds until a probe; 30000."),
+    ("failure_status_codes", Type::Statuses, "What is a failure; 500 and above if not given."),
+];
+
+const STICKY: &[Row] = &[
+    ("enabled", Type::Flag, "Whether requests of equal fields take the same target."),
+    ("hash_fields", Type::Texts, "metadata.NAME, params.NAME, url.pathname, conversation."),
+    ("ttl", Type::Number(1, 31_536_000_000), "Seconds for which that holds at least."),
+];
+
+const AFFINITY: &[Row] = &[
+    ("fields", Type::Texts, "As hash_fields of sticky; the conversation if not given."),
+    ("prefix_bytes", Type::Number(16, 65_536), "How much of each counts; 4096 if not given."),
 ];
 
 const CONDITION: &[Row] = &[

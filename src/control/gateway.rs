@@ -167,11 +167,11 @@ fn spawn_worker(
 
 /// The cores to run on; `None`: not pinned.
 fn cores_of(workers: &Workers) -> Result<Vec<Option<usize>>, String> {
-    let here = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let granted = worker::granted_cores();
     let cores: Vec<Option<usize>> = match workers {
-        Workers::Auto => (0..here).map(Some).collect(),
+        Workers::Auto => granted.into_iter().map(Some).collect(),
         // More workers than cores are for tests: they float.
-        Workers::Count(count) => (0..*count).map(|n| (n < here).then_some(n)).collect(),
+        Workers::Count(count) => (0..*count).map(|n| granted.get(n).copied()).collect(),
         Workers::Cores(cores) => cores.iter().copied().map(Some).collect(),
     };
     if cores.is_empty() || cores.len() > limits::WORKERS_MAX {

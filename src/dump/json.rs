@@ -103,6 +103,8 @@ struct JsonAttempt<'a> {
     target: &'a str,
     provider: Option<&'a str>,
     virtual_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<&'a str>,
     model: Option<&'a str>,
     status: Option<u16>,
     started_ns: u64,
@@ -221,6 +223,7 @@ fn attempt(attempt: &AttemptRecord) -> JsonAttempt<'_> {
         target: &attempt.target,
         provider: text(&attempt.provider),
         virtual_key: text(&attempt.virtual_key),
+        credential: text(&attempt.credential),
         model: text(&attempt.model),
         status: status(attempt.status),
         started_ns: attempt.started,

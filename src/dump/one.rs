@@ -171,7 +171,9 @@ fn write_attempts(record: &Record, out: &mut dyn Write) -> io::Result<()> {
 fn target(attempt: &AttemptRecord) -> String {
     let place =
         if attempt.virtual_key.is_empty() { &attempt.provider } else { &attempt.virtual_key };
-    show::printable(&format!("{} {place}/{}", attempt.target, attempt.model)).into_owned()
+    let credential = &attempt.credential;
+    let text = format!("{} {place}{credential}/{}", attempt.target, attempt.model);
+    show::printable(&text).into_owned()
 }
 
 fn bar(from: u64, to: u64, total: u64) -> String {

@@ -1,17 +1,26 @@
-//! The only place where cores meet: the published epoch, and each core's mailbox. A core looks at its mailbox when
-//! its bell rings (a byte on a socket pair, which both drivers can wait for), never on the request path.
+//! The only place where cores meet: the published epoch, each core's mailbox, and what they tell each other of the
+//! health of targets. A core looks at its mailbox when its bell rings (a byte on a socket pair, which both drivers can
+//! wait for), never on the request path.
 
 use std::{
+    collections::HashMap,
     io,
     os::unix::net::UnixStream,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use super::{dns::Answer, tls};
-use crate::config::Config;
+use crate::{
+    base::{limits, units::Instant},
+    config::{Config, health::Watched},
+    policy::{
+        breaker::{Counts, Half, State},
+        health::Latency,
+    },
+};
 
 /// One immutable state of all configuration, with what was loaded for it.
 pub struct Epoch {
@@ -33,6 +42,9 @@ pub struct Hub {
     draining: AtomicBool,
     mailboxes: Vec<Arc<Mailbox>>,
     refusal: Mutex<Option<String>>,
+    /// What cores tell each other of targets and credentials; configs that came with requests have a table of their
+    /// own, which they may fill.
+    health: [Mutex<HashMap<u64, Arc<Shared>>>; 2],
 }
 
 impl Hub {
@@ -45,7 +57,28 @@ impl Hub {
             draining: AtomicBool::new(false),
             mailboxes,
             refusal: Mutex::default(),
+            health: Default::default(),
         }
+    }
+
+    /// What all cores know of the target or credential of this key. A core asks once and keeps the answer: the lock is
+    /// taken when it meets a target for the first time. `None`: too many are known.
+    #[must_use]
+    pub fn health(&self, key: u64) -> Option<Arc<Shared>> {
+        let inline = key & Watched::INLINE != 0;
+        let [named_table, inline_table] = &self.health;
+        let (table, most) = match inline {
+            true => (inline_table, limits::HEALTH_INLINE_TARGETS_MAX),
+            false => (named_table, limits::HEALTH_TARGETS_MAX),
+        };
+        let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+        if table.len() >= most && !table.contains_key(&key) {
+            table.retain(|_, shared| Arc::strong_count(shared) > 1);
+            if table.len() >= most {
+                return None;
+            }
+        }
+        Some(Arc::clone(table.entry(key).or_default()))
     }
 
     /// Notes how the last reload went: `Some`: what was wrong with the file.
@@ -88,6 +121,104 @@ impl Hub {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// What cores tell each other of one target or credential. Read without a lock, field by field: what is read together
+/// need not have been written together, which only ever costs a decision that is a moment old.
+#[derive(Debug, Default)]
+pub struct Shared {
+    halves: [AtomicU64; 2],
+    open_until: AtomicU64,
+    probe_until: AtomicU64,
+    out_until: AtomicU64,
+    latency_nanos: AtomicU64,
+    latency_at: AtomicU64,
+    in_flight: AtomicI64,
+}
+
+impl Shared {
+    /// Counts requests, and returns all counts of the window.
+    pub fn count(&self, now: Instant, more: Counts) -> Counts {
+        let number = Half::number(now);
+        let [even, odd] = &self.halves;
+        let (this, other) = if number.is_multiple_of(2) { (even, odd) } else { (odd, even) };
+        let plus = |word| Some(Half(word).plus(number, more).0);
+        // The closure always gives a word, so that this always stores one.
+        let _ = this.fetch_update(Ordering::Relaxed, Ordering::Relaxed, plus);
+        let this = Half(this.load(Ordering::Relaxed)).counts(number);
+        this.and(Half(other.load(Ordering::Relaxed)).counts(number - 1))
+    }
+
+    /// Where the breaker stands.
+    #[must_use]
+    pub fn breaker(&self) -> State {
+        let at = |nanos: &AtomicU64| Instant { nanos: nanos.load(Ordering::Acquire) };
+        State { open_until: at(&self.open_until), probe_until: at(&self.probe_until) }
+    }
+
+    /// Opens the breaker. What was counted before counts no more.
+    pub fn open(&self, until: Instant) {
+        self.halves.iter().for_each(|half| half.store(0, Ordering::Relaxed));
+        self.probe_until.store(0, Ordering::Release);
+        self.open_until.store(until.nanos, Ordering::Release);
+    }
+
+    /// Closes the breaker.
+    pub fn close(&self) {
+        self.halves.iter().for_each(|half| half.store(0, Ordering::Relaxed));
+        self.open_until.store(0, Ordering::Release);
+        self.probe_until.store(0, Ordering::Release);
+    }
+
+    /// Takes the right to try while the breaker is half open; false: another has it.
+    pub fn take_probe(&self, now: Instant, until: Instant) -> bool {
+        let held = self.probe_until.load(Ordering::Acquire);
+        let exchange = |held| {
+            let (taken, failed) = (Ordering::AcqRel, Ordering::Relaxed);
+            self.probe_until.compare_exchange(held, until.nanos, taken, failed).is_ok()
+        };
+        held <= now.nanos && exchange(held)
+    }
+
+    /// Gives the right back: nothing was learnt.
+    pub fn give_probe_back(&self) {
+        self.probe_until.store(0, Ordering::Release);
+    }
+
+    /// Until when it is out of quota, or a credential refused; in the past: it is not.
+    #[must_use]
+    pub fn out_until(&self) -> Instant {
+        Instant { nanos: self.out_until.load(Ordering::Relaxed) }
+    }
+
+    /// Sets that.
+    pub fn be_out(&self, until: Instant) {
+        self.out_until.store(until.nanos, Ordering::Relaxed);
+    }
+
+    /// The latency that was told last.
+    #[must_use]
+    pub fn latency(&self) -> Latency {
+        let at = Instant { nanos: self.latency_at.load(Ordering::Acquire) };
+        Latency { nanos: self.latency_nanos.load(Ordering::Relaxed), at }
+    }
+
+    /// Tells a latency.
+    pub fn tell_latency(&self, latency: Latency) {
+        self.latency_nanos.store(latency.nanos, Ordering::Relaxed);
+        self.latency_at.store(latency.at.nanos, Ordering::Release);
+    }
+
+    /// Requests that cores told of.
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Tells that so many more are running, or fewer.
+    pub fn tell_in_flight(&self, more: i64) {
+        self.in_flight.fetch_add(more, Ordering::Relaxed);
     }
 }
 

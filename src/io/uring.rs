@@ -166,6 +166,10 @@ impl Writer for TcpWriter {
             let result;
             if let [only] = list.rest() {
                 (result, _) = self.half.write(only.clone()).await;
+            } else if let Some(joined) = list.join() {
+                let (written, joined) = self.half.write(joined).await;
+                list.joined(joined);
+                result = written;
             } else {
                 list.prepare();
                 (result, list) = self.half.writev(list).await;

@@ -58,6 +58,15 @@ pub fn uring_works() -> bool {
     monoio::utils::detect_uring() && io_uring::IoUring::new(8).is_ok()
 }
 
+/// The cores that this process may run on: fewer than the machine has under `taskset` or in a container. Fewer still
+/// where a quota of CPU time grants no more than that many.
+#[must_use]
+pub fn granted_cores() -> Vec<usize> {
+    let quota = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let Ok(granted) = rustix::thread::sched_getaffinity(None) else { return (0..quota).collect() };
+    (0..limits::WORKERS_MAX).filter(|core| granted.is_set(*core)).take(quota).collect()
+}
+
 /// Raises the limit on open files to what is allowed, and tells it.
 #[must_use]
 pub fn raise_descriptor_limit() -> usize {

@@ -76,6 +76,10 @@ pub struct Entry<'e> {
     pub dropped_params: SmallVec<[Cow<'static, str>; 2]>,
     /// The conditions that chose a target: `config.conditions[1] -> name`.
     pub conditions: SmallVec<[String; 1]>,
+    /// Targets whose breaker was open when the plan was made.
+    pub open_breakers: Vec<String>,
+    /// What the balances saw.
+    pub balance: Vec<(String, u64)>,
     /// The client asked for a stream.
     pub stream: bool,
     /// The upstream broke after the commit point.
@@ -93,6 +97,8 @@ pub struct Attempt<'e> {
     pub provider: &'static str,
     /// The virtual key.
     pub virtual_key: Text<'e>,
+    /// Which of several credentials, by number.
+    pub credential: Text<'e>,
     /// The model sent.
     pub model: Text<'e>,
     /// The upstream's status; 0: no answer.
@@ -133,6 +139,10 @@ impl<'e> Entry<'e> {
             self.metadata.iter().map(|(name, value)| (&**name, &**value)).collect();
         let dropped: SmallVec<[&str; 4]> = self.dropped_params.iter().map(|name| &**name).collect();
         let conditions: SmallVec<[&str; 2]> = self.conditions.iter().map(String::as_str).collect();
+        let open_breakers: SmallVec<[&str; 2]> =
+            self.open_breakers.iter().map(String::as_str).collect();
+        let balance: SmallVec<[(&str, u64); 2]> =
+            self.balance.iter().map(|(label, amount)| (&**label, *amount)).collect();
         let own_trace = self.request_id.digits();
         let last = self.attempts.last();
         use_it(&RecordRef {
@@ -170,8 +180,8 @@ impl<'e> Entry<'e> {
             metadata: &metadata,
             dropped_params: &dropped,
             conditions: &conditions,
-            open_breakers: &[],
-            balance: &[],
+            open_breakers: &open_breakers,
+            balance: &balance,
             omitted: 0,
             stream: self.stream,
             truncated: self.truncated,
@@ -187,6 +197,7 @@ impl Attempt<'_> {
             target: &self.target,
             provider: self.provider,
             virtual_key: &self.virtual_key,
+            credential: &self.credential,
             model: &self.model,
             status: self.status,
             started: self.started,

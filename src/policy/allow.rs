@@ -82,12 +82,12 @@ impl<'a> Permit<'a> {
         }
     }
 
-    /// A model override of an inline config that is no string, so that no list can be asked.
+    /// A model that an inline config drops or sets to what is no string, so that no list can be asked.
     pub fn odd_model(&self) -> Result<(), Fault> {
         if self.api_key.is_none_or(|key| key.allow.models.is_none()) {
             return Ok(());
         }
-        Err(forbidden("the config's `override_params.model` is not a string").at("model"))
+        Err(forbidden("the config drops `model` or sets it to what is no string").at("model"))
     }
 
     /// Whether there is nothing to check inside a config.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::{
     base::{limits, units::Instant},
     config::policy::Retry,
@@ -129,6 +131,19 @@ impl<'p> Walk<'p> {
         self.begin(next, now)
     }
 
+    /// After a try that ended with `outcome`: the same target at once, with another credential. No retry of its own.
+    pub fn again_at_once(&mut self, outcome: &Outcome, now: Instant) -> Step<'p> {
+        let Some(leaf) = self.current else { return Step::Finish };
+        self.note(leaf, *outcome, Again::No);
+        Step::Try { leaf, not_before: now, retry_number: self.retry_number }
+    }
+
+    /// Passes the target over that is to be tried now, if there is another behind it.
+    pub fn pass_over(&mut self, now: Instant) -> Option<Step<'p>> {
+        let next = self.route.next_after(self.current?, |_| true)?;
+        Some(self.begin(Some(next), now))
+    }
+
     /// The try whose answer the client gets: the last one that brought a real answer or a network fault. Only if
     /// every target was unfit it is the last unfit one, and the client gets the 400 that names the field: while some
     /// target could express the request, what that target said is the more useful answer.
@@ -228,20 +243,28 @@ fn retryable(retry: &Retry, outcome: &Outcome) -> bool {
 /// but a 2xx. A network fault has no status of its own: it counts as the status that Trunkline answers it with and,
 /// for configs written for Portkey, as the one that Portkey makes of it.
 fn falls_through(outcome: &Outcome, on_status_codes: Option<&[u16]>) -> bool {
-    let statuses: &[u16] = match outcome {
-        Outcome::Unfit => return true,
-        Outcome::Status { code, .. } => &[*code],
-        Outcome::RequestTimeout => &[408],
-        Outcome::Network(fault) => match fault {
-            Network::Unreachable | Network::Protocol | Network::Truncated => &[500, 502],
-            Network::ConnectTimeout => &[503, 504],
-            Network::FirstByteTimeout => &[408, 504],
-            Network::StreamError { status } => &[stands_for(*status)],
-        },
-    };
+    if *outcome == Outcome::Unfit {
+        return true;
+    }
+    let statuses = statuses(outcome);
     match on_status_codes {
         None => !statuses.iter().all(|code| (200..300).contains(code)),
         Some(codes) => statuses.iter().any(|code| codes.contains(code)),
+    }
+}
+
+/// The statuses that an outcome counts as; none where nothing was sent.
+pub(super) fn statuses(outcome: &Outcome) -> SmallVec<[u16; 2]> {
+    match outcome {
+        Outcome::Unfit => smallvec![],
+        Outcome::Status { code, .. } => smallvec![*code],
+        Outcome::RequestTimeout => smallvec![408],
+        Outcome::Network(fault) => match fault {
+            Network::Unreachable | Network::Protocol | Network::Truncated => smallvec![500, 502],
+            Network::ConnectTimeout => smallvec![503, 504],
+            Network::FirstByteTimeout => smallvec![408, 504],
+            Network::StreamError { status } => smallvec![stands_for(*status)],
+        },
     }
 }
 

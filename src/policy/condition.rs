@@ -151,6 +151,14 @@ fn order_holds(order: Order, number: f64, bound: f64) -> bool {
 }
 
 impl<'a> Facts<'a> {
+    /// A fact as text; `None`: the request has none, or it is no scalar.
+    pub(super) fn text(&self, fact: &Fact) -> Option<Cow<'a, str>> {
+        match self.value(fact) {
+            Value::Missing => None,
+            value => value.text(),
+        }
+    }
+
     fn value(&self, fact: &Fact) -> Value<'a> {
         match fact {
             Fact::Metadata(name) => self.metadata(name),

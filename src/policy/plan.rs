@@ -3,16 +3,45 @@
 
 use smallvec::SmallVec;
 
-use super::condition::{Decided, Facts, Refusal, decide};
-use crate::config::policy::{Leaf, Node, NodeKind, Policy};
+pub use super::balance::draw;
+use super::{
+    balance::{Candidate, belongs_to, better_of_two, hash_of},
+    condition::{Decided, Facts, Refusal, decide},
+    health::{Snapshot, drawable},
+};
+use crate::config::policy::{Balance, Leaf, Node, NodeKind, Policy};
 
-/// Draws the dice of a policy and decides its conditions. The same policy, seed and facts always give the same plan.
+/// Draws the dice of a policy and decides its conditions, nothing known of its targets' health.
 #[must_use]
 pub fn plan<'p>(policy: &'p Policy, seed: u64, facts: &Facts<'_>) -> Plan<'p> {
-    let (places, levels, decided) = (SmallVec::new(), SmallVec::new(), SmallVec::new());
-    let mut plan = Plan { places, levels, decided };
-    plan.add(&policy.root, (seed, facts), None);
+    plan_with(policy, seed, facts, &Snapshot::default())
+}
+
+/// The same with what is known of its targets. The same policy, seed, facts and snapshot always give the same plan.
+#[must_use]
+pub fn plan_with<'p>(
+    policy: &'p Policy,
+    seed: u64,
+    facts: &Facts<'_>,
+    health: &Snapshot,
+) -> Plan<'p> {
+    let mut plan = Plan {
+        places: SmallVec::new(),
+        levels: SmallVec::new(),
+        decided: SmallVec::new(),
+        skipped: Vec::new(),
+        hashed: Vec::new(),
+    };
+    plan.add(&policy.root, Given { seed, facts, health }, None);
     plan
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy)]
+struct Given<'g> {
+    seed: u64,
+    facts: &'g Facts<'g>,
+    health: &'g Snapshot,
 }
 
 /// Leaves in trying order, each with the fallback levels that enclose it.
@@ -21,6 +50,26 @@ pub struct Plan<'p> {
     places: SmallVec<[Place<'p>; 4]>,
     levels: SmallVec<[Level<'p>; 4]>,
     decided: SmallVec<[Decided<'p>; 1]>,
+    skipped: Vec<Skipped<'p>>,
+    hashed: Vec<(&'p str, u64)>,
+}
+
+/// A target, or a group of them, that was left out for its health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skipped<'p> {
+    /// Its place in the config.
+    pub path: &'p str,
+    /// Why.
+    pub why: Unhealthy,
+}
+
+/// Why a target is left out while another is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unhealthy {
+    /// Its breaker is open.
+    Open,
+    /// It is out of quota.
+    OutOfQuota,
 }
 
 /// A place in the trying order.
@@ -73,13 +122,25 @@ impl<'p> Plan<'p> {
         &self.decided
     }
 
+    /// The targets that were left out for their health, in the order in which they were come by.
+    #[must_use]
+    pub fn skipped(&self) -> &[Skipped<'p>] {
+        &self.skipped
+    }
+
+    /// The balances that chose by a hash of the request, and the hash.
+    #[must_use]
+    pub fn hashed(&self) -> &[(&'p str, u64)] {
+        &self.hashed
+    }
+
     /// What a walk needs, borrowed.
     pub(super) fn route(&self) -> Route<'_> {
         Route { places: &self.places, levels: &self.levels }
     }
 
     /// Appends what `node` comes to. The recursion is bounded by `POLICY_DEPTH_MAX`, which the compiler enforces.
-    fn add(&mut self, node: &'p Node, given: (u64, &Facts<'_>), level: Option<usize>) {
+    fn add(&mut self, node: &'p Node, given: Given<'_>, level: Option<usize>) {
         match &node.kind {
             NodeKind::Leaf(leaf) => self.places.push(Place::Leaf(PlannedLeaf {
                 leaf,
@@ -89,16 +150,30 @@ impl<'p> Plan<'p> {
                 innermost: level,
             })),
             NodeKind::Single(child) => self.add(child, given, level),
-            NodeKind::LoadBalance { targets } => {
-                let drawn = draw(given.0, &node.path, targets.iter().map(|target| target.weight));
+            NodeKind::LoadBalance { balance: Balance::Weight, targets }
+                if given.health.is_empty() =>
+            {
+                let weights = targets.iter().map(|target| target.weight);
+                let drawn = draw(given.seed, &node.path, weights);
                 if let Some(target) = drawn.and_then(|at| targets.get(at)) {
                     self.add(target, given, level);
                 }
             }
-            NodeKind::Fallback { on_status_codes, targets } => {
-                self.add_fallback(on_status_codes.as_deref(), targets, given, level);
+            NodeKind::LoadBalance { balance, .. } => {
+                if let Some(target) = self.choose(node, balance, given) {
+                    self.add(target, given, level);
+                }
             }
-            NodeKind::Conditional { .. } => match decide(node, given.1) {
+            NodeKind::Fallback { on_status_codes, targets } => {
+                let codes = on_status_codes.as_deref();
+                if given.health.is_empty() {
+                    self.add_fallback(codes, targets.iter(), given, level);
+                } else {
+                    let usable = self.usable(node, given.health);
+                    self.add_fallback(codes, usable.into_iter(), given, level);
+                }
+            }
+            NodeKind::Conditional { .. } => match decide(node, given.facts) {
                 Ok((decided, target)) => {
                     self.decided.push(decided);
                     self.add(target, given, level);
@@ -108,12 +183,78 @@ impl<'p> Plan<'p> {
         }
     }
 
+    /// One child of a balance.
+    fn choose(&mut self, node: &'p Node, balance: &Balance, given: Given<'_>) -> Option<&'p Node> {
+        let usable = self.usable(node, given.health);
+        let candidates: SmallVec<[Candidate<'p>; 8]> = usable
+            .iter()
+            .map(|target| Candidate {
+                name: target.name.as_deref().unwrap_or(&target.path),
+                weight: target.weight,
+                load: given.health.load(target),
+            })
+            .collect();
+        let by_weight =
+            || draw(given.seed, &node.path, candidates.iter().map(|candidate| candidate.weight));
+        let chosen = match balance {
+            Balance::Weight => by_weight(),
+            Balance::Latency => better_of_two(given.seed, &node.path, &candidates),
+            Balance::Hash(by) => {
+                let recalled = given.health.hash(&node.path);
+                match recalled.or_else(|| hash_of(by, given.facts)) {
+                    Some(hash) => {
+                        self.hashed.push((&node.path, hash));
+                        belongs_to(hash, &candidates, by.bounded)
+                    }
+                    None => by_weight(),
+                }
+            }
+        };
+        chosen.and_then(|at| usable.get(at).copied())
+    }
+
+    /// The children that may be tried: without those whose breaker is open, unless all are; then without those that
+    /// are out of quota, or if all are, the one that has some again first.
+    fn usable(&mut self, node: &'p Node, health: &Snapshot) -> SmallVec<[&'p Node; 8]> {
+        let mut usable: SmallVec<[&'p Node; 8]> = drawable(node).collect();
+        if health.is_empty() {
+            return usable;
+        }
+        if !usable.iter().all(|child| health.is_open(child)) {
+            self.skip(&mut usable, Unhealthy::Open, |child| health.is_open(child));
+        }
+        let first_again = usable.iter().copied().min_by_key(|child| health.out_for_nanos(child));
+        if let Some(first) = first_again {
+            let least = health.out_for_nanos(first);
+            self.skip(&mut usable, Unhealthy::OutOfQuota, |child| match least {
+                0 => health.out_for_nanos(child) > 0,
+                _ => !std::ptr::eq(child, first),
+            });
+        }
+        usable
+    }
+
+    fn skip(
+        &mut self,
+        usable: &mut SmallVec<[&'p Node; 8]>,
+        why: Unhealthy,
+        is_unhealthy: impl Fn(&'p Node) -> bool,
+    ) {
+        usable.retain(|child| {
+            let skipped = is_unhealthy(child);
+            if skipped {
+                self.skipped.push(Skipped { path: &child.path, why });
+            }
+            !skipped
+        });
+    }
+
     /// Appends the children in order, then points each child's level at the place after its last one.
     fn add_fallback(
         &mut self,
         on_status_codes: Option<&'p [u16]>,
-        targets: &'p [Node],
-        given: (u64, &Facts<'_>),
+        targets: impl Iterator<Item = &'p Node>,
+        given: Given<'_>,
         outer: Option<usize>,
     ) {
         let mut child_ends: SmallVec<[(usize, usize); 8]> = SmallVec::new();
@@ -158,45 +299,4 @@ impl<'p> Route<'p> {
         }
         None
     }
-}
-
-/// Draws one of several weights: each with its share of their sum, weight 0 never. `None` if no weight is above 0.
-/// A pure function of the seed and the node's path, so that two nodes of one request draw independently.
-#[must_use]
-pub fn draw(seed: u64, path: &str, weights: impl Iterator<Item = f64> + Clone) -> Option<usize> {
-    let usable =
-        || weights.clone().enumerate().filter(|(_, weight)| weight.is_finite() && *weight > 0.0);
-    let sum: f64 = usable().map(|(_, weight)| weight).sum();
-    let mut rest = unit_interval(mix(seed ^ hash(path))) * sum;
-    let mut last = None;
-    for (at, weight) in usable() {
-        if rest < weight {
-            return Some(at);
-        }
-        rest -= weight;
-        last = Some(at); // rounding may leave a rest at the very end: it belongs to the last one
-    }
-    last
-}
-
-/// SplitMix64's step and finalizer: close seeds give unrelated numbers.
-fn mix(seed: u64) -> u64 {
-    let mut bits = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
-}
-
-/// FNV-1a, mixed: sibling paths differ in one character only.
-fn hash(path: &str) -> u64 {
-    let mut bits = 0xcbf2_9ce4_8422_2325;
-    for byte in path.bytes() {
-        bits = (bits ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    mix(bits)
-}
-
-/// The upper 53 bits as a number in [0, 1): all that an `f64` holds exactly.
-fn unit_interval(bits: u64) -> f64 {
-    (bits >> 11) as f64 / (1_u64 << 53) as f64
 }

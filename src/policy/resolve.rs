@@ -15,6 +15,7 @@ use super::{
     allow::excerpt,
     glob,
     key::Credential,
+    params,
     target::{Choice, Reach, each_leaf},
 };
 
@@ -66,8 +67,9 @@ impl<'a> Choice<'a> {
         let Some(reach) = self.reach(leaf) else { return Err(no_provider()) };
         let options = self.asked.options;
         let model = match model_override(leaf) {
+            _ if params::drops(leaf, "model") => None,
             Some(model) => model,
-            None => self.model.map(Cow::Borrowed),
+            None => self.model.map(Cow::Borrowed).or_else(|| model_default(leaf).flatten()),
         };
         check_served(&reach, model.as_deref())?;
         let (origin, origin_untrusted) = self.origin(leaf, &reach)?;
@@ -154,7 +156,16 @@ impl<'a> Choice<'a> {
 
 /// The model that a leaf's overrides set: `Some(None)` if it is no string.
 pub(super) fn model_override(leaf: &Leaf) -> Option<Option<Cow<'_, str>>> {
-    let (_, json) = leaf.override_params.iter().rev().find(|(name, _)| name == "model")?;
+    model_of(&leaf.override_params)
+}
+
+/// The model that a leaf sets where the request names none, likewise.
+pub(super) fn model_default(leaf: &Leaf) -> Option<Option<Cow<'_, str>>> {
+    model_of(&leaf.default_params)
+}
+
+fn model_of(params: &[(String, String)]) -> Option<Option<Cow<'_, str>>> {
+    let (_, json) = params.iter().rev().find(|(name, _)| name == "model")?;
     let plain = serde_json::from_str::<&str>(json).map(Cow::Borrowed);
     Some(plain.or_else(|_| serde_json::from_str::<String>(json).map(Cow::Owned)).ok())
 }

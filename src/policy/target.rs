@@ -16,7 +16,7 @@ use crate::{
     provider::Adapter,
 };
 
-use super::{allow::Permit, key::Caller, request_headers::RequestOptions, resolve};
+use super::{allow::Permit, key::Caller, params, request_headers::RequestOptions, resolve};
 
 /// Chooses the policy of a request. An error ends the exchange: nothing was tried.
 pub fn choose<'a>(asked: Asked<'a>, lookups: &Lookups<'_>) -> Result<Choice<'a>, Fault> {
@@ -150,11 +150,17 @@ impl<'a> Choice<'a> {
         if !self.policy().inline {
             return Ok(());
         }
-        match resolve::model_override(leaf) {
-            Some(Some(model)) => permit.model(&model),
-            Some(None) => permit.odd_model(),
-            None => Ok(()),
+        if params::drops(leaf, "model") {
+            return permit.odd_model();
         }
+        for model in [resolve::model_override(leaf), resolve::model_default(leaf)] {
+            match model {
+                Some(Some(model)) => permit.model(&model)?,
+                Some(None) => permit.odd_model()?,
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     /// A credential held by Trunkline goes only where its virtual key declares.
@@ -316,6 +322,7 @@ static BARE: LazyLock<Policy> = LazyLock::new(|| Policy {
     },
     inline: false,
     digest: [0; 32],
+    watched: Vec::new(),
 });
 
 // Portkey's own words.

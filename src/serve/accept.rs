@@ -182,6 +182,7 @@ async fn sweep_pool<N: Net>(core: Rc<Core<N>>) {
         core.net.sleep_until(next).await;
         let now = core.net.now();
         core.pool.borrow_mut().sweep(now);
+        core.health.sweep(now);
         core.note_pool();
     }
 }

@@ -1,8 +1,9 @@
 //! Walks the plan: tries targets until one answers well enough, and passes its answer on.
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use super::{
+    care::Care,
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
     outgoing::{Outgoing, Sources},
@@ -52,6 +53,8 @@ pub struct Attempts<'a> {
     pub epoch: &'a Epoch,
     /// The rules for hosts.
     pub rules: &'a TargetRules<'a>,
+    /// The health of the targets.
+    pub care: &'a Care<'a>,
     /// The request's id, for answers that need one.
     pub request_id: RequestId,
     /// The end of the whole exchange.
@@ -108,15 +111,24 @@ impl Attempts<'_> {
                 Step::Refuse(refusal) => return Err(refusal.into()),
                 Step::Finish => break,
             };
+            if let Some(next) = self.pass_over(client, &mut walk, (leaf, retry_number), entry) {
+                step = next;
+                continue;
+            }
             if client.now().max(not_before) >= self.total_by {
                 too_late = Some(upstream::total_timeout(Stage::Plan));
                 break; // a try that could not be finished is not begun
             }
             self.wait_until(client, not_before).await?;
             note_target(notes, leaf, retry_number);
+            let running = self.care.run(leaf, || client.now());
             let end = self.try_leaf(client, leaf, entry, notes).await?;
+            drop(running);
             let (outcome, now) = match end {
-                End::Over(after) => return Ok(after),
+                End::Over(after) => {
+                    self.care.over(leaf, entry, || client.now());
+                    return Ok(after);
+                }
                 End::Left { outcome, kept: Kept::Fault(fault) } if outcome == Outcome::Unfit => {
                     unfit = Some(fault);
                     (outcome, client.now())
@@ -128,7 +140,7 @@ impl Attempts<'_> {
                     (outcome, client.now())
                 }
             };
-            step = walk.after(&outcome, now, client.core.net.random());
+            step = self.next_step(&mut walk, leaf, &outcome, now, client.core.net.random());
             if client.body_taken > 0 && self.uploads() {
                 break; // what was sent of an upload cannot be sent again
             }
@@ -177,8 +189,9 @@ impl Attempts<'_> {
             started: entry.at(started),
             ..AttemptEntry::default()
         });
-        let built = self.choice.resolve(leaf.leaf).and_then(|target| {
+        let built = self.choice.resolve(leaf.leaf).and_then(|mut target| {
             self.note_attempt(entry, notes, &target);
+            self.care.pick_credential(&mut target, entry, started);
             let outgoing = self.sources(&target, leaf.leaf).build()?;
             Ok((target, outgoing))
         });
@@ -193,6 +206,9 @@ impl Attempts<'_> {
         let (route, timeouts, outcome) = asked;
         match outcome {
             Ok(answer) => {
+                if self.care.listens(leaf) {
+                    self.hear(client, leaf, &answer, started);
+                }
                 let adapter = target.adapter;
                 let strict = target.strict;
                 let model = target.model.as_deref().unwrap_or_default().to_owned();
@@ -225,7 +241,7 @@ impl Attempts<'_> {
         times: &mut Milestones,
     ) -> (Route, Timeouts, Result<AnswerOf<N>, Failed>) {
         let config = &self.epoch.config;
-        let timeouts = timeouts_of(leaf, config.timeouts);
+        let timeouts = leaf.timeouts.over(config.timeouts);
         let key = target.virtual_key.and_then(|id| config.virtual_keys.get(id.0 as usize));
         let ca = key.and_then(|key| key.ca.clone());
         let tls =
@@ -282,7 +298,7 @@ impl Attempts<'_> {
                 }
             };
         }
-        let wait = wait_of(&tried.answer);
+        let wait = retry_after(&tried.answer.lookup());
         let outcome = Outcome::Status { code: status, retry_after: wait };
         let at = entry.at(client.now());
         if let Some(attempt) = entry.attempt() {
@@ -355,15 +371,6 @@ fn note_times(entry: &mut Entry<'_>, notes: &mut Notes<'_>, times: &Milestones) 
     (notes.timing.sent, notes.timing.first_byte) = (times.sent, times.first_byte);
 }
 
-fn timeouts_of(leaf: &Leaf, file: Timeouts) -> Timeouts {
-    Timeouts {
-        connect: leaf.timeouts.connect.unwrap_or(file.connect),
-        first_byte: leaf.timeouts.first_byte.unwrap_or(file.first_byte),
-        idle: leaf.timeouts.idle.unwrap_or(file.idle),
-        total: file.total,
-    }
-}
-
 /// What the walk makes of a fault.
 fn network(fault: &Fault) -> Network {
     match fault.kind {
@@ -382,11 +389,6 @@ fn left_word(fault: &Fault) -> &'static str {
         (Kind::Timeout, Stage::Relay) => "timeout_idle",
         (kind, _) => kind_word(kind),
     }
-}
-
-/// How long an answer asks to wait.
-fn wait_of<R, W>(answer: &upstream::Answer<R, W>) -> Option<Duration> {
-    retry_after(&answer.lookup())
 }
 
 fn no_target() -> Fault {

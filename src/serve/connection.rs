@@ -31,9 +31,7 @@ pub struct Incoming {
 impl Incoming {
     /// The first value of a header, if it is text. Lower-case name.
     pub fn header<'a>(&'a self, name: &str) -> Option<&'a str> {
-        let mut headers = self.head.headers(&self.bytes);
-        let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
-        found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+        std::str::from_utf8(self.head.find(&self.bytes, name)?).ok()
     }
 
     /// The same as a function, for those who look several up.

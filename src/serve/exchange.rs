@@ -4,6 +4,7 @@ use std::{borrow::Cow, pin::pin, rc::Rc};
 
 use super::{
     attempts::Attempts,
+    care::{self, Care},
     client::Client,
     connection::{After, Incoming},
     cors::{self, Sharing},
@@ -30,7 +31,7 @@ use crate::{
     policy::{
         condition::Facts,
         key,
-        plan::plan,
+        plan::plan_with,
         request_headers::{self, merge_metadata},
         target::{self, Asked, PolicyRef},
     },
@@ -157,7 +158,10 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         params: question.object(),
         path: incoming.path(),
     };
-    let plan = plan(choice.policy(), entry.seed, &facts);
+    let policy = choice.policy();
+    let (care, health) = Care::new(&core.health, config, policy, entry.seed, || client.now());
+    let plan = plan_with(policy, entry.seed, &facts, &health);
+    care::note(entry, policy, &health, &plan);
     entry.conditions = plan.decided().iter().map(ToString::to_string).collect();
     entry.times.planned = entry.at(client.now());
     let mut attempts = Attempts {
@@ -168,6 +172,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         choice: &choice,
         epoch,
         rules: &rules,
+        care: &care,
         request_id: entry.request_id,
         total_by,
     };

@@ -4,6 +4,7 @@ pub mod accept;
 pub mod attempts;
 pub mod bodies;
 pub mod body;
+pub mod care;
 pub mod client;
 pub mod connection;
 pub mod cors;
@@ -12,6 +13,7 @@ pub mod digest;
 pub mod events;
 pub mod exchange;
 pub mod guard;
+pub mod health;
 pub mod local;
 pub mod outgoing;
 pub mod passing;
@@ -66,6 +68,8 @@ pub struct Core<N: Net> {
     pub pool: RefCell<Pool<N::Reader, N::Writer>>,
     /// Where records go; `None`: the log is off.
     pub log: RefCell<Option<LogSender>>,
+    /// What it knows of the health of targets.
+    pub health: health::Health,
     /// What it counts.
     pub counters: Arc<Counters>,
     /// Where Trunkline itself listens: no request may make it call itself.
@@ -86,6 +90,7 @@ impl<N: Net> Core<N> {
         let epoch = RefCell::new(Rc::new(hub.epoch()));
         Core {
             net,
+            health: health::Health::new(Arc::clone(&hub)),
             hub,
             epoch,
             wheel: Wheel::default(),

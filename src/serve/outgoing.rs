@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
-use smallvec::SmallVec;
 
 use super::{connection::Incoming, question::Question, route::Call};
 use crate::{
     base::fault::{Fault, Kind, Source, Stage},
     config::policy::Leaf,
     dialect,
-    policy::{key::Caller, request_headers::never_forwarded, resolve::ResolvedTarget},
+    policy::{key::Caller, params, request_headers::never_forwarded, resolve::ResolvedTarget},
     provider::{Adapter, Endpoint, Fit, Rendered},
     wire::{
         head::{Framing, Method},
@@ -86,7 +85,8 @@ impl Sources<'_> {
     fn splice(&self, body: &Bytes, fields: &Fields, outgoing: &mut Outgoing) -> usize {
         let options = StreamOptions::of(self, body, fields);
         let (model, include);
-        let mut edits = self.edits();
+        let pruned = params::pruned(self.leaf, body, fields);
+        let mut edits = params::edits(self.leaf, body, fields, &pruned);
         if let Some(name) = self.model_to_write() {
             model = name;
             edits.push(Edit::Set { name: "model", raw_json: &model });
@@ -118,7 +118,8 @@ impl Sources<'_> {
         outgoing: &mut Outgoing,
     ) -> Result<usize, Fault> {
         let model;
-        let mut edits = self.edits();
+        let pruned = params::pruned(self.leaf, body, fields);
+        let mut edits = params::edits(self.leaf, body, fields, &pruned);
         if let Some(name) = self.model_to_write() {
             model = name;
             edits.push(Edit::Set { name: "model", raw_json: &model });
@@ -141,15 +142,11 @@ impl Sources<'_> {
         Ok(length)
     }
 
-    fn edits(&self) -> SmallVec<[Edit<'_>; 8]> {
-        let overrides = self.leaf.override_params.iter();
-        overrides.map(|(name, raw)| Edit::Set { name, raw_json: raw.as_bytes() }).collect()
-    }
-
     /// The model as JSON, where the client's spelling had a prefix that no override replaces.
     fn model_to_write(&self) -> Option<Vec<u8>> {
         let overridden = self.leaf.override_params.iter().any(|(name, _)| name == "model");
-        let model = self.rewritten_model.filter(|_| !overridden)?;
+        let left_alone = !overridden && !params::drops(self.leaf, "model");
+        let model = self.rewritten_model.filter(|_| left_alone)?;
         let mut raw = Vec::with_capacity(model.len() + 2);
         json::write_string(model, &mut raw);
         Some(raw)
@@ -172,7 +169,7 @@ impl Sources<'_> {
         let mut out = BytesMut::with_capacity(1024);
         let parts = [target.origin.path.as_bytes(), path.as_bytes(), query.as_bytes()];
         let mut head = HeadWriter::request(&mut out, incoming.method(), &parts)?;
-        head.header("host", &target.origin.authority)?;
+        head.own("host", &target.origin.authority)?;
         self.provider_headers(&mut head)?;
         if call.typed {
             self.typed_headers(&mut head, fit, outgoing.stream)?;
@@ -229,11 +226,11 @@ impl Sources<'_> {
         stream: bool,
     ) -> Result<(), RenderError> {
         let content_type = self.incoming.header("content-type").filter(|_| fit == Fit::Same);
-        head.header("content-type", content_type.unwrap_or("application/json"))?;
+        head.own("content-type", content_type.unwrap_or("application/json"))?;
         let accept = self.incoming.header("accept").filter(|_| fit == Fit::Same);
         let default = if stream { "text/event-stream" } else { "application/json" };
-        head.header("accept", accept.unwrap_or(default))?;
-        head.header("accept-encoding", "identity")?;
+        head.own("accept", accept.unwrap_or(default))?;
+        head.own("accept-encoding", "identity")?;
         for name in ["traceparent", "tracestate"] {
             if let Some(value) = self.incoming.header(name) {
                 head.header(name, value)?;
@@ -299,16 +296,13 @@ struct StreamOptions {
 
 impl StreamOptions {
     fn of(sources: &Sources<'_>, body: &Bytes, fields: &Fields) -> StreamOptions {
-        let value = |name: &str| {
-            let overrides = sources.leaf.override_params.iter().rev();
-            let set = overrides.into_iter().find(|(known, _)| known == name);
-            set.map(|(_, raw)| raw.as_bytes()).or_else(|| fields.value(body, name))
-        };
+        let value = |name: &str| params::effective(sources.leaf, body, fields, name);
         let stream = value("stream").and_then(json::as_bool) == Some(true);
         let given = value("stream_options").filter(|raw| !json::is_null(raw));
         let mut options = StreamOptions {
             stream,
-            include_usage: false,
+            // Dropped by the config: the provider does not take the field at all.
+            include_usage: params::drops(sources.leaf, "stream_options"),
             with_usage: Cow::Borrowed(b"{\"include_usage\":true}"),
         };
         if let Some(raw) = given.filter(|_| stream) {

@@ -19,7 +19,6 @@ use crate::{
 };
 
 /// A request's body.
-#[expect(clippy::large_enum_variant, reason = "JSON is the usual one, and one exists an exchange")]
 pub enum Question {
     /// None, or one that is no JSON and small enough to be held.
     Opaque(Bytes),
@@ -128,21 +127,25 @@ fn media_type(incoming: &Incoming) -> Option<&str> {
 
 fn is_json(media: &str) -> bool {
     media.eq_ignore_ascii_case("application/json")
-        || media.len() > 5 && media.get(media.len() - 5..).is_some_and(|end| end == "+json")
+        || media.len() > 5
+            && media.get(media.len() - 5..).is_some_and(|end| end.eq_ignore_ascii_case("+json"))
 }
 
 /// Portkey's first check, and the narrower one of routes that are JSON alone.
 fn check_content_type(media: Option<&str>, call: &Call<'_>) -> Result<(), Fault> {
     let Some(media) = media.filter(|media| !media.is_empty()) else { return Ok(()) };
-    let lower = media.to_ascii_lowercase();
-    let known = is_json(&lower) || lower == "multipart/form-data" || lower.starts_with("audio/");
+    let starts = |prefix: &str| {
+        media.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    let known =
+        is_json(media) || media.eq_ignore_ascii_case("multipart/form-data") || starts("audio/");
     let fault = |kind, message: &'static str| {
         Fault::new(Stage::Head, Source::Client, kind, message).at("content-type")
     };
     if call.typed && !known {
         return Err(fault(Kind::BadConfig, "Invalid content type passed"));
     }
-    if call.typed && !is_json(&lower) {
+    if call.typed && !is_json(media) {
         let message = "this route takes JSON: send content-type: application/json";
         return Err(fault(Kind::ContentType, message));
     }

@@ -174,24 +174,24 @@ fn finish(
 
 fn note(head: &mut HeadWriter<'_>, notes: &Notes<'_>) -> Result<(), RenderError> {
     let id = notes.request_id.digits();
-    head.header("x-trunkline-request-id", id.as_str())?;
+    head.own("x-trunkline-request-id", id.as_str())?;
     let trace_id = if notes.trace_id.is_empty() { id.as_str() } else { &notes.trace_id };
-    head.header("x-portkey-trace-id", trace_id)?;
+    head.own("x-portkey-trace-id", trace_id)?;
     if let Some(provider) = notes.provider {
-        head.header("x-portkey-provider", provider)?;
-        head.header(
+        head.own("x-portkey-provider", provider)?;
+        head.own(
             "x-portkey-last-used-option-index",
             notes.option_index.as_deref().unwrap_or("config"),
         )?;
         let mut digits = itoa::Buffer::new();
-        head.header("x-portkey-retry-attempt-count", digits.format(notes.retry_count))?;
+        head.own("x-portkey-retry-attempt-count", digits.format(notes.retry_count))?;
         head.known_line(b"x-portkey-cache-status: DISABLED");
     }
     if !notes.dropped_params.is_empty() {
-        head.header("x-trunkline-dropped-params", &notes.dropped_params)?;
+        head.own("x-trunkline-dropped-params", &notes.dropped_params)?;
     }
     if let Some(source) = notes.error_source {
-        head.header("x-trunkline-error-source", source)?;
+        head.own("x-trunkline-error-source", source)?;
     }
     server_timing(head, &notes.timing)
 }
@@ -207,7 +207,7 @@ fn server_timing(head: &mut HeadWriter<'_>, timing: &Timing) -> Result<(), Rende
             push_millis(&mut text, ", ttft;dur=", timing.accepted, token);
         }
     }
-    head.header("server-timing", &text)
+    head.own("server-timing", &text)
 }
 
 /// Milliseconds to the microsecond: in integers, a tenth of what formatting a float costs.

@@ -243,11 +243,7 @@ impl Heads {
 impl<R, W> Answer<R, W> {
     /// Looks a header up by its lower-case name.
     pub fn lookup<'a>(&'a self) -> impl Fn(&str) -> Option<&'a str> {
-        move |name| {
-            let mut headers = self.head.headers(&self.bytes);
-            let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
-            found.and_then(|(_, value)| std::str::from_utf8(value).ok())
-        }
+        move |name| std::str::from_utf8(self.head.find(&self.bytes, name)?).ok()
     }
 
     /// Whether the connection is fit for another request: everything was sent and read, and both sides agree.

@@ -58,9 +58,22 @@ pub struct HeaderList {
     pub(super) spans: Vec<HeaderSpan>,
     /// The names listed in `Connection`, options such as `close` aside.
     pub(super) listed: SmallVec<[Span; 2]>,
+    /// A bit for each name's [`mark`]: most look-ups are for headers that are not there, and end here.
+    marks: u64,
+}
+
+/// One of 64 bits for a header name in any case.
+fn mark(name: &[u8]) -> u64 {
+    let end = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default() | 0x20);
+    let place = name.len() + 7 * end(name.first()) + 13 * end(name.last());
+    1 << (place % 64)
 }
 
 impl HeaderList {
+    fn may_have(&self, name: &str) -> bool {
+        self.marks & mark(name.as_bytes()) != 0
+    }
+
     /// All headers in order, names as written, values without the blanks around them.
     pub fn headers<'a>(
         &'a self,
@@ -72,6 +85,9 @@ impl HeaderList {
     /// The first value of that name, in any case.
     #[must_use]
     pub fn find<'a>(&self, head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+        if !self.may_have(name) {
+            return None;
+        }
         let is_it = |span: &&HeaderSpan| span.name.of(head).eq_ignore_ascii_case(name.as_bytes());
         self.spans.iter().find(is_it).map(|span| span.value.of(head))
     }
@@ -130,6 +146,7 @@ impl HeaderList {
             if name.len() > HEADER_NAME_BYTES_MAX {
                 return Err(HeadError::NameTooLong);
             }
+            headers.marks |= mark(name.as_bytes());
             headers.spans.push(HeaderSpan {
                 name: Span::locate(head, name.as_bytes()),
                 value: Span::locate(head, value),

@@ -55,7 +55,7 @@ impl Facts {
         version: Version,
     ) -> Result<Facts, HeadError> {
         let mut facts = Facts::default();
-        let HeaderList { spans, listed } = headers;
+        let HeaderList { spans, listed, .. } = headers;
         for HeaderSpan { name, value } in spans.iter() {
             let (name, value) = (name.of(head), value.of(head));
             let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());

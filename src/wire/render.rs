@@ -106,8 +106,19 @@ impl<'a> HeadWriter<'a> {
         Ok(())
     }
 
-    /// Adds a header line that this tree's parser took from a head, or that is a constant of the program: in one piece,
-    /// without looking at it again. See [`super::fields::HeaderList::end_to_end_lines`].
+    /// The same with a name that is a constant of the program, and so a good one.
+    pub fn own(&mut self, name: &'static str, value: impl AsRef<[u8]>) -> Result<(), RenderError> {
+        debug_assert!(is_token(name.as_bytes()) && !is_framing(name.as_bytes()), "{name}");
+        let value = value.as_ref();
+        if !is_value(value) {
+            return Err(RenderError::BadValue);
+        }
+        self.line(name.as_bytes(), value);
+        Ok(())
+    }
+
+    /// Adds a line that this tree's parser took from a head ([`super::fields::HeaderList::end_to_end_lines`]), or that
+    /// is a constant of the program: in one piece, without looking at it again.
     pub fn known_line(&mut self, line: &[u8]) {
         debug_assert!(is_value(line), "a line end within a header line");
         self.out.reserve(line.len() + 2);

@@ -40,7 +40,7 @@ fn leaf<'a>(node: &'a Node, path: &[usize]) -> &'a Leaf {
         (NodeKind::Single(target), [0, rest @ ..]) => leaf(target, rest),
         (
             NodeKind::Fallback { targets, .. }
-            | NodeKind::LoadBalance { targets }
+            | NodeKind::LoadBalance { targets, .. }
             | NodeKind::Conditional { targets, .. },
             [first, rest @ ..],
         ) => leaf(&targets[*first], rest),

@@ -4,6 +4,7 @@
 
 mod conditions;
 mod headers;
+mod health;
 mod keys;
 mod make;
 mod retries;

@@ -14,6 +14,7 @@ mod drain;
 mod egress;
 mod fallback;
 mod gone;
+mod health;
 mod http;
 mod proxied;
 mod random;
@@ -72,6 +73,7 @@ struct Gate {
     gateway: Rc<Gateway<SimNet>>,
     targets: BTreeMap<&'static str, Rc<Target>>,
     counters: Arc<Counters>,
+    hub: Arc<Hub>,
     unread: RefCell<Unwritten>,
 }
 
@@ -148,14 +150,20 @@ impl Setup {
         let (sender, unread) = LogSender::unwritten(0, 7);
         let counters = Arc::new(Counters::default());
         let listeners = vec![client::address()];
-        let core = Core::new(world.net(), hub, Some(sender), Arc::clone(&counters), listeners);
+        let core = Core::new(
+            world.net(),
+            Arc::clone(&hub),
+            Some(sender),
+            Arc::clone(&counters),
+            listeners,
+        );
         let gateway = Rc::new(Gateway::new(core, self.connections_max));
         let serving = Rc::clone(&gateway);
         world.listen_over(client::address(), self.client_link, move |reader, writer| {
             serving.connected(reader, writer, SocketAddr::from(([127, 0, 0, 1], 50_000)));
             async {}
         });
-        Gate { world, gateway, targets, counters, unread: RefCell::new(unread) }
+        Gate { world, gateway, targets, counters, hub, unread: RefCell::new(unread) }
     }
 }
 
@@ -258,6 +266,12 @@ impl Gate {
         self.world.run_for(Duration::from_secs(1));
         assert_eq!(self.world.open_connections(), 0, "connections were left open");
         assert_eq!(self.world.tasks(), CORE_TASKS, "tasks were left");
+        for watched in &self.hub.epoch().config.configs[0].policy.watched {
+            let known = self.hub.health(watched.key).expect("room");
+            assert_eq!(known.in_flight(), 0, "{} is held for busy", watched.path);
+            let probe_until = known.breaker().probe_until;
+            assert_eq!(probe_until, Instant::default(), "{} is held for tried", watched.path);
+        }
     }
 }
 

@@ -4,18 +4,23 @@ use std::time::Duration;
 
 use crate::config::{
     Origin,
+    health::{Balance, Breaker},
     hosts::{self, INVALID_CUSTOM_HOST},
-    policy::{Retry, TimeoutOverrides},
+    policy::{DropPath, Retry, TimeoutOverrides},
     report::Spot,
 };
 
-use super::{leaf::virtual_key_of_model, node::Compiler};
+use super::node::Compiler;
 
 /// What a level hands down to its targets.
 #[derive(Clone, Default)]
 pub struct Handed {
     /// Parameters, as raw JSON.
     pub override_params: Vec<(String, String)>,
+    /// The same, for where the client sent none.
+    pub default_params: Vec<(String, String)>,
+    /// What is taken out of the body.
+    pub drop_params: Vec<DropPath>,
     /// The virtual key that `override_params.model` names.
     pub model_key: Option<String>,
     /// Client headers passed on.
@@ -30,6 +35,26 @@ pub struct Handed {
     pub timeouts: TimeoutOverrides,
     /// `strict_open_ai_compliance`.
     pub strict: Option<bool>,
+    /// The circuit breaker of each target.
+    pub breaker: Option<Breaker>,
+    /// Whether targets are passed over while they are out of quota.
+    pub rate_limit_aware: bool,
+    /// Whether the strategy just above chooses by health: a conditional one does not.
+    pub chosen: bool,
+    /// Whether a strategy above chooses by latency or running requests.
+    pub measured: bool,
+}
+
+impl Handed {
+    /// What a strategy hands to its targets.
+    pub fn to_targets(&self, balance: &Balance, chosen: bool) -> Handed {
+        let measures = match balance {
+            Balance::Weight => false,
+            Balance::Hash(by) => by.bounded,
+            Balance::Latency => true,
+        };
+        Handed { chosen, measured: self.measured || measures, ..self.clone() }
+    }
 }
 
 /// A custom host.
@@ -49,6 +74,20 @@ impl Compiler<'_, '_> {
         let mut handed = parent.clone();
         if let Some(found) = self.field(spot, "override_params") {
             self.override_params(&found, &mut handed);
+        }
+        if let Some(found) = self.field(spot, "default_params") {
+            self.default_params(&found, &mut handed);
+        }
+        if let Some(found) = self.field(spot, "drop_params") {
+            self.drop_params(&found, &mut handed);
+        }
+        let strategy = self.field(spot, "strategy");
+        let of_strategy = strategy.as_ref().and_then(|found| self.field(found, "cb_config"));
+        if let Some(found) = of_strategy.or_else(|| self.field(spot, "cb_config")) {
+            handed.breaker = self.breaker(&found);
+        }
+        if let Some(aware) = self.flag(spot, "rate_limit_aware") {
+            handed.rate_limit_aware = aware;
         }
         if let Some(found) = self.field(spot, "retry") {
             handed.retry = self.retry(&found);
@@ -73,32 +112,6 @@ impl Compiler<'_, '_> {
             handed.strict = Some(strict);
         }
         handed
-    }
-
-    /// Parameters, merged into the parent's key by key.
-    fn override_params(&mut self, spot: &Spot<'_>, handed: &mut Handed) {
-        if !self.is_map(spot) {
-            return;
-        }
-        if !self.inline {
-            self.report.map(spot);
-        }
-        for entry in spot.entries() {
-            let mut value = entry.tree.to_json();
-            if entry.name() == "model"
-                && let Some((key, model)) = virtual_key_of_model(&entry, self.known)
-            {
-                handed.model_key = Some(key.to_owned());
-                value = serde_json::Value::String(model.to_owned());
-            } else if entry.name() == "model" {
-                handed.model_key = None;
-            }
-            let raw = value.to_string();
-            match handed.override_params.iter_mut().find(|(name, _)| name == entry.name()) {
-                Some((_, slot)) => *slot = raw,
-                None => handed.override_params.push((entry.name().to_owned(), raw)),
-            }
-        }
     }
 
     /// A host to go to instead of the provider's. A request may only name hosts that pass the guard, or that a

@@ -14,15 +14,19 @@ pub const HONOURED: &[&str] = &[
     "forward_headers",
     "request_timeout",
     "override_params",
+    "default_params",
+    "drop_params",
     "strict_open_ai_compliance",
     "retry",
     "timeouts",
+    "cb_config",
+    "affinity",
+    "rate_limit_aware",
 ];
 
 /// Keys that load with a warning: without them a request costs more or takes longer, but means the same.
 pub const INERT: &[(&str, &str)] = &[
     ("cache", "every request goes upstream"),
-    ("cb_config", "a failing target is tried each time"),
     ("deployments", "deployments are not listed"),
     ("fetch_integrated_models", "models are not listed"),
     ("on_status_codes", "it belongs into strategy or retry"),
@@ -38,20 +42,17 @@ pub const LATER: &[&str] = &[
     "output_mutators",
     "default_input_guardrails",
     "default_output_guardrails",
-    "default_params",
-    "drop_params",
     "passthrough",
     "prompt_id",
     "conditions",
     "hedge",
-    "affinity",
     "mirror",
-    "rate_limit_aware",
     "keep_alive",
 ];
 
 /// Keys of `strategy` that this version honours.
-pub const STRATEGY: &[&str] = &["mode", "on_status_codes", "conditions", "default", "sticky"];
+pub const STRATEGY: &[&str] =
+    &["mode", "on_status_codes", "conditions", "default", "sticky", "cb_config"];
 
 /// What a provider setting is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,8 +23,12 @@ use super::{
 
 impl<'k> Compiler<'k, '_> {
     /// Compiles a target with everything that its ancestors handed down.
-    pub fn leaf(&mut self, spot: &Spot<'_>, handed: &Handed) -> Option<NodeKind> {
+    pub fn leaf(&mut self, spot: &Spot<'_>, path: &str, handed: &Handed) -> Option<NodeKind> {
         self.count(spot, handed)?;
+        self.refuse_affinity(spot);
+        if !handed.chosen {
+            self.warn_of_idle_health(spot, "there is no other target to take instead");
+        }
         let before = self.report.mistakes.len();
         let provider_spot = self.field(spot, "provider");
         let provider_text = provider_spot.as_ref().and_then(|s| self.string(s, "a provider"));
@@ -45,28 +49,35 @@ impl<'k> Compiler<'k, '_> {
         let (custom_host, host_trusted) =
             self.host(spot, handed, key.map(|(_, key)| key), provider);
         (self.report.mistakes.len() == before).then_some(())?;
-        Some(NodeKind::Leaf(Box::new(Leaf {
+        let mut leaf = Leaf {
             virtual_key: key.map(|(id, _)| id),
             provider,
             api_key,
             custom_host,
             host_trusted,
             override_params: handed.override_params.clone(),
+            default_params: handed.default_params.clone(),
+            drop_params: handed.drop_params.clone(),
             forward_headers: handed.forward_headers.clone().unwrap_or_default(),
             retry: handed.retry.clone().unwrap_or_default(),
             request_timeout: handed.request_timeout,
             timeouts: handed.timeouts,
             strict: handed.strict,
             options,
-        })))
+            watch: None,
+        };
+        leaf.watch = self.watch(&leaf, key.map(|(_, key)| key), path, handed);
+        Some(NodeKind::Leaf(Box::new(leaf)))
     }
 
     /// Bounds the number of targets, and what they hold.
     fn count(&mut self, spot: &Spot<'_>, handed: &Handed) -> Option<()> {
         self.leaves += 1;
-        let bytes = handed.override_params.iter().map(|(name, raw)| name.len() + raw.len());
+        let params = handed.override_params.iter().chain(&handed.default_params);
+        let params: usize = params.map(|(name, raw)| name.len() + raw.len()).sum();
+        let dropped: usize = handed.drop_params.iter().map(|path| path.field.len()).sum();
         let before = self.override_bytes;
-        self.override_bytes += bytes.sum::<usize>();
+        self.override_bytes += params + dropped;
         let most = limits::INLINE_OVERRIDE_BYTES_MAX;
         if self.inline && before <= most && self.override_bytes > most {
             self.report.mistake(spot, "override_params of all targets together are too large");

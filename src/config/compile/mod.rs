@@ -5,9 +5,11 @@ mod conditions;
 mod demands;
 mod fields;
 mod handed;
+mod health;
 pub mod keys;
 mod leaf;
 mod node;
+mod params;
 
 use std::collections::HashMap;
 
@@ -95,8 +97,10 @@ pub fn compile_inline(
         return plain(NO_PROVIDER);
     }
     let mut report = Report::default();
-    let mut compiler = Compiler::new(known, true, &mut report);
+    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    let mut compiler = Compiler::new(known, Some(&digest), "", &mut report);
     let node = compiler.root(&root);
+    let watched = std::mem::take(&mut compiler.watched);
     let (redirected, names_itself) = (compiler.redirected.take(), compiler.forwards_itself);
     match node {
         _ if !report.wire.is_empty() => invalid(report.wire),
@@ -106,9 +110,7 @@ pub fn compile_inline(
             Err(InlineError::CredentialRedirected { message: redirected.unwrap_or_default() })
         }
         None => invalid(vec!["path: , message: Invalid configuration".into()]),
-        Some(root) => {
-            Ok(Policy { root, inline: true, digest: Sha256::digest(text.as_bytes()).into() })
-        }
+        Some(root) => Ok(Policy { root, inline: true, digest, watched }),
     }
 }
 
@@ -116,13 +118,14 @@ pub fn compile_inline(
 pub fn compile_named(spot: &Spot<'_>, known: Known<'_>, report: &mut Report) -> Option<Policy> {
     let digest = Sha256::digest(spot.tree.to_json().to_string().as_bytes()).into();
     let before = report.mistakes.len();
-    let mut compiler = Compiler::new(known, false, report);
+    let mut compiler = Compiler::new(known, None, spot.name(), report);
     let root = compiler.root(spot);
+    let watched = std::mem::take(&mut compiler.watched);
     if compiler.forwards_itself {
         report.mistake(spot, FORWARDS_ITSELF);
     }
     let root = root.filter(|_| report.mistakes.len() == before)?;
-    Some(Policy { root, inline: false, digest })
+    Some(Policy { root, inline: false, digest, watched })
 }
 
 fn plain<T>(message: &'static str) -> Result<T, InlineError> {

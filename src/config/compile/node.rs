@@ -3,6 +3,7 @@
 use crate::{
     base::limits,
     config::{
+        health::{Balance, Watched},
         policy::{Node, NodeKind},
         report::{Report, Spot, wrong},
         tree::Value,
@@ -31,14 +32,23 @@ pub struct Compiler<'k, 'r> {
     pub leaves: usize,
     /// Bytes of parameters that leaves hold so far.
     pub override_bytes: usize,
+    /// What the watched targets of this config have in common with those of no other.
+    pub scope: String,
+    /// The targets whose health is asked for, so far.
+    pub watched: Vec<Watched>,
 }
 
 impl<'k, 'r> Compiler<'k, 'r> {
-    /// A compiler for one config object.
-    pub fn new(known: Known<'k>, inline: bool, report: &'r mut Report) -> Compiler<'k, 'r> {
+    /// A compiler for one config object: one of a request has the digest of its text, one of the file a name.
+    pub fn new(
+        known: Known<'k>,
+        inline: Option<&[u8; 32]>,
+        name: &str,
+        report: &'r mut Report,
+    ) -> Compiler<'k, 'r> {
         Compiler {
             known,
-            inline,
+            inline: inline.is_some(),
             report,
             type_errors: 0,
             redirected: None,
@@ -46,6 +56,8 @@ impl<'k, 'r> Compiler<'k, 'r> {
             patterns: 0,
             leaves: 0,
             override_bytes: 0,
+            scope: inline.map_or_else(|| name.to_owned(), hex::encode),
+            watched: Vec::new(),
         }
     }
 
@@ -76,7 +88,7 @@ impl<'k, 'r> Compiler<'k, 'r> {
         let weight = self.weight(spot);
         let handed = self.handed(spot, handed, depth);
         let kind = match (self.field(spot, "strategy"), self.field(spot, "targets")) {
-            (None, None) => self.leaf(spot, &handed),
+            (None, None) => self.leaf(spot, &path, &handed),
             (strategy, targets) => {
                 self.branch(spot, strategy.as_ref(), targets.as_ref(), &path, &handed, depth)
             }
@@ -118,12 +130,26 @@ impl<'k, 'r> Compiler<'k, 'r> {
             (Some(Mode::Conditional), Some(strategy)) => Some(self.choice(strategy, targets)),
             _ => None,
         };
+        let balance = match (mode, strategy) {
+            (Some(mode @ (Mode::LoadBalance | Mode::Latency)), Some(strategy)) => {
+                self.balance(spot, strategy, matches!(mode, Mode::Latency))
+            }
+            _ => {
+                self.refuse_affinity(spot);
+                Balance::Weight
+            }
+        };
+        if choice.is_some() {
+            let why = "on targets that a condition chooses; strategies among them take it over";
+            self.warn_of_idle_health(spot, why);
+        }
+        let handed = &handed.to_targets(&balance, choice.is_none());
         let nodes = self.targets(targets, path, handed, depth)?;
         match choice {
             Some(Choice { conditions, default }) => {
                 Some(NodeKind::Conditional { conditions, default, targets: nodes })
             }
-            None => self.kind(mode?, codes, nodes, targets),
+            None => self.kind((mode?, balance), codes, nodes, targets),
         }
     }
 
@@ -156,7 +182,7 @@ impl<'k, 'r> Compiler<'k, 'r> {
 
     fn kind(
         &mut self,
-        mode: Mode,
+        (mode, balance): (Mode, Balance),
         on_status_codes: Option<Vec<u16>>,
         mut targets: Vec<Node>,
         spot: &Spot<'_>,
@@ -173,20 +199,20 @@ impl<'k, 'r> Compiler<'k, 'r> {
                 None
             }
             Mode::Fallback => Some(NodeKind::Fallback { on_status_codes, targets }),
-            Mode::LoadBalance => {
+            Mode::LoadBalance | Mode::Latency => {
                 if !targets.is_empty() && targets.iter().all(|target| target.weight <= 0.0) {
                     let text = "every weight is 0: none could be drawn; give one a weight above 0";
                     self.report.both(spot, "At least one weight must be above 0", text.to_owned());
                     return None;
                 }
-                Some(NodeKind::LoadBalance { targets })
+                Some(NodeKind::LoadBalance { balance, targets })
             }
             Mode::Conditional => None,
         }
     }
 
     fn mode(&mut self, spot: &Spot<'_>) -> Option<Mode> {
-        const WHAT: &str = "single, fallback, loadbalance or conditional";
+        const WHAT: &str = "single, fallback, loadbalance, conditional or latency";
         if !self.is_map_of(spot, keys::STRATEGY) {
             return None;
         }
@@ -199,10 +225,7 @@ impl<'k, 'r> Compiler<'k, 'r> {
             "fallback" => Mode::Fallback,
             "loadbalance" => Mode::LoadBalance,
             "conditional" => Mode::Conditional,
-            "latency" => {
-                self.report.mistake(&found, format!("{} is {NOT_YET_MODE}", found.tree.shown()));
-                return None;
-            }
+            "latency" => Mode::Latency,
             _ => {
                 let wire = "Invalid 'mode' value. Must be one of: single, loadbalance, fallback, \
                             conditional";
@@ -210,13 +233,14 @@ impl<'k, 'r> Compiler<'k, 'r> {
                 return None;
             }
         };
-        let chooses = matches!(mode, Mode::Conditional);
-        for key in ["conditions", "default", "sticky"].into_iter().skip(if chooses { 2 } else { 0 })
-        {
+        let ignored: &[&str] = match mode {
+            Mode::Conditional => &["sticky"],
+            Mode::LoadBalance | Mode::Latency => &["conditions", "default"],
+            Mode::Single | Mode::Fallback => &["conditions", "default", "sticky"],
+        };
+        for key in ignored {
             if let Some(entry) = spot.get(key).filter(|entry| !entry.tree.is_empty()) {
-                let why =
-                    if key == "sticky" { "each request is drawn anew" } else { "mode decides" };
-                self.report.warning(&entry, format!("no effect in this version: {why}"));
+                self.report.warning(&entry, "no effect: mode decides");
             }
         }
         Some(mode)
@@ -238,7 +262,5 @@ enum Mode {
     Fallback,
     LoadBalance,
     Conditional,
+    Latency,
 }
-
-const NOT_YET_MODE: &str =
-    "not in this version of Trunkline; use single, fallback, loadbalance or conditional";

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Process, answer::time};
 use crate::{
     base::{limits, secret::Secret},
-    config::{ApiKey, Config, VirtualKey},
+    config::{ApiKey, Config, PooledCredential, VirtualKey},
     io::hub::Epoch,
     journal::metrics::Counters,
 };
@@ -102,7 +102,12 @@ fn virtual_key(key: &VirtualKey) -> Value {
         "base_url": format!("{scheme}://{}{}", key.base.authority, key.base.path),
         "models": key.models,
         "credential": key.credential.as_ref().map(|credential| json!({ "last4": last4(credential) })),
+        "credentials": key.credentials.iter().map(pooled).collect::<Vec<_>>(),
     })
+}
+
+fn pooled(credential: &PooledCredential) -> Value {
+    json!({ "last4": last4(&credential.secret), "weight": credential.weight })
 }
 
 /// The end of a credential; `None` where that would be a good part of it.

@@ -118,7 +118,7 @@ impl Adapter for Host {
 
     fn headers(&self, credential: Option<&str>, client: HeaderLookup<'_, '_>, out: HeaderSink<'_>) {
         if let Some(credential) = credential {
-            out("authorization", &format!("Bearer {credential}"));
+            out("authorization", &["Bearer ", credential].concat());
         }
         for (name, spellings) in self.passed {
             if let Some(value) = spellings.iter().find_map(|spelling| client(spelling)) {

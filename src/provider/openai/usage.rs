@@ -91,8 +91,12 @@ impl<'j> Object<'j> {
     reason = "the cast saturates, and counts are bounded right after it"
 )]
 fn number(raw: &[u8]) -> Option<u64> {
+    let digits = raw.len() <= 18 && raw.iter().all(u8::is_ascii_digit);
+    if digits && !raw.is_empty() {
+        return Some(raw.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
+    }
     let text = std::str::from_utf8(raw).ok()?;
-    text.parse().ok().or_else(|| text.parse().ok().map(|number: f64| number as u64))
+    text.parse().ok().map(|number: f64| number as u64)
 }
 
 const INPUT_DETAILS: &[&str] =

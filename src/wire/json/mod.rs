@@ -6,6 +6,7 @@
 
 mod block;
 mod error;
+mod prune;
 mod scan;
 mod splice;
 mod tap;
@@ -13,6 +14,7 @@ mod text;
 mod walk;
 
 pub use error::{JsonError, JsonErrorKind};
+pub use prune::{Elements, PathStep, elements, prune};
 pub use scan::{Fields, Member, scan};
 pub use splice::{Edit, Spliced, splice};
 pub use tap::Tap;

@@ -1,7 +1,10 @@
 //! Captures top-level values of an answer that passes by in pieces, without holding the answer.
 
+use std::borrow::Cow;
+
 use smallvec::SmallVec;
 
+use super::block::short_string;
 use super::scan::is_scalar_byte;
 use super::text::{is_scalar, unescape};
 use super::walk::{NestWalk, StringWalk, Walked};
@@ -123,10 +126,15 @@ impl Tap {
             (State::Start, b'{') => State::KeyOrEnd,
             (State::KeyOrEnd | State::Key, b'"') => {
                 self.key.clear();
+                if let Some(length) = short_string(bytes, at + 1) {
+                    self.key.extend_from_slice(&bytes[at + 1..=at + length]);
+                    self.state = State::Colon;
+                    return at + length + 2;
+                }
                 State::InKey(StringWalk::default())
             }
             (State::Colon, b':') => State::Value,
-            (State::Value, _) => return self.begin_value(byte, at),
+            (State::Value, _) => return self.begin_value(bytes, at),
             (State::CommaOrEnd, b',') => State::Key,
             (State::KeyOrEnd | State::CommaOrEnd, b'}') => State::Complete,
             _ => State::Lost,
@@ -135,8 +143,10 @@ impl Tap {
     }
 
     /// The first byte of a value, which `pass_value` or `pass_scalar` will take again unless it is a quote.
-    fn begin_value(&mut self, byte: u8, at: usize) -> usize {
-        let key = unescape(&self.key);
+    fn begin_value(&mut self, bytes: &[u8], at: usize) -> usize {
+        let byte = bytes[at];
+        let plain = !self.key.contains(&b'\\');
+        let key = if plain { Some(Cow::from(&self.key)) } else { unescape(&self.key) };
         let named = |capture: &Capture| key.as_deref() == Some(capture.name.as_bytes());
         self.current = self.captures.iter().position(named);
         if let Some(capture) = self.capture() {
@@ -145,6 +155,11 @@ impl Tap {
         }
         match byte {
             b'"' => {
+                if let Some(length) = short_string(bytes, at + 1) {
+                    self.keep(&bytes[at..at + length + 2]);
+                    self.finish_value();
+                    return at + length + 2;
+                }
                 self.state = State::InString(StringWalk::default());
                 self.keep(b"\"");
                 return at + 1;

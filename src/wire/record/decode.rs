@@ -168,6 +168,8 @@ fn attempt(input: &mut Input<'_>) -> Result<AttemptRecord, Malformed> {
         model: input.text()?,
         left: input.text()?,
         detail: input.text()?,
+        // Records of before there were several have none.
+        credential: if input.0.is_empty() { String::new() } else { input.text()? },
     })
 }
 

@@ -29,7 +29,7 @@
 //!                        number: omitted
 //!                        (later versions append here; readers ignore what they do not know)
 //! attempt   = length:u16 status:u16 number:started number:ended text × 6: target, provider, virtual key, model, left,
-//!             detail (later versions append here)
+//!             detail; if it is not empty, text: credential (later versions append here)
 //! number    = n bytes, 1 to 8, of value:7n, a one, n-1 zeros (highest bit first, the bytes then little-endian, so that
 //!             the zeros at the low end of the first byte say how many follow); or 0:u8 value:u64
 //! text      = number:length UTF-8
@@ -103,7 +103,7 @@ fn text_at_most(text: &str) -> usize {
 
 fn attempt_at_most(attempt: &AttemptRef<'_>) -> usize {
     let texts: usize = texts_of_attempt(attempt).into_iter().map(text_at_most).sum();
-    5 + 2 * NUMBER_BYTES_MAX + texts
+    5 + 2 * NUMBER_BYTES_MAX + texts + text_at_most(attempt.credential)
 }
 
 fn fixed(record: &RecordRef<'_>) -> [u8; FIXED_BYTES] {
@@ -222,7 +222,10 @@ fn attempt(cursor: &mut Cursor<'_>, attempt: &AttemptRef<'_>) {
     for text in texts_of_attempt(attempt) {
         cursor.text(text);
     }
-    let length = u16::try_from(cursor.at - start - 2).expect("six bounded texts");
+    if !attempt.credential.is_empty() {
+        cursor.text(attempt.credential);
+    }
+    let length = u16::try_from(cursor.at - start - 2).expect("seven bounded texts");
     cursor.bytes[start..start + 2].copy_from_slice(&length.to_le_bytes());
 }
 
@@ -369,9 +372,9 @@ const NUMBER_BYTES_MAX: usize = 9;
 const FIXED_AND_NUMBERS_BYTES_MAX: usize = LENGTH_BYTES + FIXED_BYTES + 22 * NUMBER_BYTES_MAX + 6;
 /// What a number's store may touch beyond its end.
 const SLACK_BYTES: usize = 8;
-/// Where lists stop growing: one entry of the largest kind, six full texts, still fits behind it.
+/// Where lists stop growing: one entry of the largest kind, seven full texts, still fits behind it.
 const LISTS_END_BYTES: usize = limits::LOG_RECORD_BYTES_MAX - 8 * limits::LOG_TEXT_BYTES_MAX;
 
-const _: () = assert!(6 * (limits::LOG_TEXT_BYTES_MAX + 3) + 64 < u16::MAX as usize);
+const _: () = assert!(7 * (limits::LOG_TEXT_BYTES_MAX + 3) + 64 < u16::MAX as usize);
 const _: () =
     assert!(17 * (limits::LOG_TEXT_BYTES_MAX + 3) + FIXED_AND_NUMBERS_BYTES_MAX < LISTS_END_BYTES);

@@ -100,7 +100,9 @@ pub struct Exchange<Text, Attempts, Pairs, Texts, Amounts> {
     pub conditions: Texts,
     /// The targets whose breaker was open when the plan was made, as paths into the config.
     pub open_breakers: Texts,
-    /// What the balancer saw, in its own unit (weight, running requests, latency in nanoseconds): target and amount.
+    /// What the decision was made from besides: `PATH what`, and how much. Of a balance: `hash`. Of a target, what is
+    /// not 0: `half_open`, `out_for` (nanoseconds without quota), `latency` (nanoseconds), `in_flight` (requests). And
+    /// `passed_over`: another request was trying it.
     pub balance: Amounts,
     /// Entries of the lists above that were left out because the record would have become too long.
     pub omitted: u64,
@@ -152,6 +154,8 @@ pub struct Attempt<Text> {
     pub provider: Text,
     /// The virtual key; empty: none.
     pub virtual_key: Text,
+    /// Which of several credentials behind it: `#2`; empty: there is one.
+    pub credential: Text,
     /// The model sent.
     pub model: Text,
     /// Upstream status; 0: no answer.
@@ -253,6 +257,7 @@ impl AttemptRecord {
             target: &self.target,
             provider: &self.provider,
             virtual_key: &self.virtual_key,
+            credential: &self.credential,
             model: &self.model,
             status: self.status,
             started: self.started,

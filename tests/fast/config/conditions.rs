@@ -236,7 +236,7 @@ fn what_cannot_be_chosen_is_warned_of() {
         warned,
         [
             "4:5: configs.c.strategy: names no default: a request that no condition fits is refused",
-            "4:76: configs.c.strategy.sticky: no effect in this version: each request is drawn anew",
+            "4:76: configs.c.strategy.sticky: no effect: mode decides",
             "7:9: configs.c.targets[1]: is never chosen: the name is taken further up",
             "8:9: configs.c.targets[2]: has no name, so that no condition chooses it",
         ]

@@ -151,9 +151,9 @@ fn schema_errors_are_portkeys() {
             vec!["path: input_guardrails, message: not in this version of Trunkline; remove it"],
         ),
         (
-            r#"{"strategy":{"mode":"latency"},"targets":[{"provider":"openai","api_key":"k"}]}"#,
+            r#"{"strategy":{"mode":"loadbalance","cb_config":{"failure_threshold":"1"}},"targets":[{"provider":"openai","api_key":"k"}]}"#,
             vec![
-                "path: strategy,mode, message: \"latency\" is not in this version of Trunkline; use single, fallback, loadbalance or conditional",
+                "path: strategy,cb_config,failure_threshold, message: Expected number, received string",
             ],
         ),
     ] {

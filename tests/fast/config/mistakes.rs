@@ -351,13 +351,45 @@ const BAD: &[(&str, &[&str])] = &[
     (
         "configs: { c: { strategy: { mode: round-robin }, targets: [ { provider: openai, api_key: k } ] } }",
         &[
-            "1:35: configs.c.strategy.mode: expected single, fallback, loadbalance or conditional, found \"round-robin\"",
+            "1:35: configs.c.strategy.mode: expected single, fallback, loadbalance, conditional or latency, found \"round-robin\"",
         ],
     ),
     (
-        "configs: { c: { strategy: { mode: latency }, targets: [ { provider: openai, api_key: k } ] } }",
+        "configs: { c: { strategy: { mode: loadbalance, sticky: { enabled: true, hash_fields: [user], ttl: 0 }, cb_config: { cooldown_interval: 100, failure_treshold: 1 } }, targets: [ { provider: openai, api_key: k } ], affinity: {} } }",
         &[
-            "1:35: configs.c.strategy.mode: \"latency\" is not in this version of Trunkline; use single, fallback, loadbalance or conditional",
+            "1:87: configs.c.strategy.sticky.hash_fields[0]: expected metadata.NAME, params.NAME, url.pathname or conversation, found \"user\"; write e.g. metadata.user_id",
+            "1:99: configs.c.strategy.sticky.ttl: expected a number from 1 to 31536000, found 0; write e.g. 3600 (seconds)",
+            "1:115: configs.c.strategy.cb_config.failure_threshold: missing; write e.g. failure_threshold: 5",
+            "1:136: configs.c.strategy.cb_config.cooldown_interval: expected a number from 30000 to 86400000, found 100; write e.g. 30000 (milliseconds)",
+            "1:141: configs.c.strategy.cb_config.failure_treshold: there is no such key; did you mean \"failure_threshold\"?",
+        ],
+    ),
+    (
+        "configs: { c: { strategy: { mode: fallback }, affinity: { prefix_bytes: 1 }, targets: [ { provider: openai, api_key: k, affinity: { fields: [conversation] } } ] } }",
+        &[
+            "1:47: configs.c.affinity: belongs beside strategy: { mode: loadbalance }",
+            "1:121: configs.c.targets[0].affinity: belongs beside strategy: { mode: loadbalance }",
+        ],
+    ),
+    (
+        "configs: { c: { strategy: { mode: latency, sticky: { enabled: true, hash_fields: [metadata.u] } }, affinity: { prefix_bytes: 1 }, targets: [ { provider: openai, api_key: k, drop_params: [a.b.., 7], default_params: [] } ] } }",
+        &[
+            "1:100: configs.c.affinity: stands beside another way to choose; keep one",
+            "1:126: configs.c.affinity.prefix_bytes: expected a number from 16 to 65536, found 1; write e.g. 4096",
+            "1:188: configs.c.targets[0].drop_params[0]: expected a path into the body, at most 8 steps, found \"a.b..\"; write e.g. messages[*].name",
+            "1:195: configs.c.targets[0].drop_params[1]: expected a path into the body, at most 8 steps, found 7; write e.g. messages[*].name",
+            "1:215: configs.c.targets[0].default_params: expected a map, found a list",
+        ],
+    ),
+    (
+        "virtual_keys: { a: { provider: openai, api_key: k, api_keys: [k, { key: l, weight: -1 }, { weight: 2 }, k] }, b: { provider: openai, api_keys: [] }, c: { provider: openai, api_keys: [ { key: k, weight: 0 } ] } }",
+        &[
+            "1:52: virtual_keys.a.api_keys: stands beside api_key; put that one into the list",
+            "1:84: virtual_keys.a.api_keys[1].weight: expected a number of 0 or more, found -1; write e.g. 0.5",
+            "1:90: virtual_keys.a.api_keys[2].key: missing; write the provider's key, or ${NAME}",
+            "1:105: virtual_keys.a.api_keys[3]: this credential is listed twice; give one of them the weight",
+            "1:144: virtual_keys.b.api_keys: expected a list of credentials, found a list; write e.g. [\"${KEY_A}\", \"${KEY_B}\"]",
+            "1:183: virtual_keys.c.api_keys: every weight is 0: none would be used; give one a weight above 0",
         ],
     ),
     (
@@ -409,11 +441,11 @@ const BAD: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "configs: { c: { provider: openai, api_key: k, input_guardrails: [x], hedge: { after: 1s }, default_params: {a: 1} } }",
+        "configs: { c: { provider: openai, api_key: k, input_guardrails: [x], hedge: { after: 1s }, passthrough: true } }",
         &[
             "1:47: configs.c.input_guardrails: not in this version of Trunkline; remove it",
             "1:70: configs.c.hedge: not in this version of Trunkline; remove it",
-            "1:92: configs.c.default_params: not in this version of Trunkline; remove it",
+            "1:92: configs.c.passthrough: not in this version of Trunkline; remove it",
         ],
     ),
     (

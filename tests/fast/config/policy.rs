@@ -21,7 +21,7 @@ fn strategies_nest_and_leaves_know_their_path() {
            targets: [ { virtual_key: a }, { strategy: { mode: single }, targets: [ { virtual_key: b }, { virtual_key: a } ] } ] } ] }",
     );
     let root = &config.configs[0].policy.root;
-    let NodeKind::LoadBalance { targets } = &root.kind else { panic!("{root:?}") };
+    let NodeKind::LoadBalance { targets, .. } = &root.kind else { panic!("{root:?}") };
     assert_eq!((targets[0].weight, targets[1].weight), (0.7, 0.0));
     assert_eq!(targets[0].name.as_deref(), Some("x"));
     let NodeKind::Fallback { on_status_codes, targets } = &targets[1].kind else {
@@ -154,4 +154,95 @@ fn jitter_and_both_spellings_of_retry_after() {
 fn a_server_in_the_house_needs_no_credential() {
     let config = compiled("{ provider: ollama }");
     assert_eq!(leaf(&config.configs[0].policy.root, &[]).provider.expect("one").name(), "ollama");
+}
+
+#[test]
+fn breakers_are_inherited_but_not_by_what_a_condition_chooses() {
+    let config = compiled(
+        "{ strategy: { mode: fallback, cb_config: { failure_threshold: 5, cooldown_interval: 60000 } }, \
+           targets: [ { virtual_key: a }, \
+             { strategy: { mode: conditional, conditions: [ { query: {}, then: x } ], default: x }, \
+               targets: [ { name: x, virtual_key: a }, \
+                 { name: y, strategy: { mode: single }, targets: [ { virtual_key: b } ] } ] }, \
+             { virtual_key: b, cb_config: { failure_threshold_percentage: 50 } }, \
+             { virtual_key: b, cb_config: {} } ] }",
+    );
+    let policy = &config.configs[0].policy;
+    let breaker = |path: &[usize]| {
+        leaf(&policy.root, path).watch.as_ref().and_then(|watch| watch.breaker.clone())
+    };
+    let handed = breaker(&[0]).expect("one");
+    assert_eq!((handed.failure_threshold, handed.cooldown), (Some(5), Duration::from_secs(60)));
+    assert!(breaker(&[1, 0]).is_none(), "directly under a conditional");
+    assert_eq!(breaker(&[1, 1, 0]), Some(handed));
+    let own = breaker(&[2]).expect("one");
+    assert_eq!((own.failure_threshold, own.failure_percentage), (None, Some(50.0)));
+    assert_eq!((own.minimum_requests, own.cooldown), (10, Duration::from_secs(30)));
+    assert!(breaker(&[3]).is_none(), "taken back");
+    let watched: Vec<&str> = policy.watched.iter().map(|it| it.path.as_str()).collect();
+    let expected =
+        ["config.targets[0]", "config.targets[1].targets[1].targets[0]", "config.targets[2]"];
+    assert_eq!(watched, expected);
+}
+
+#[test]
+fn a_watched_target_keeps_its_key_while_it_is_the_same() {
+    let keys = |name: &str, targets: &str| -> Vec<u64> {
+        let text = format!(
+            "{KEYS}configs: {{ {name}: {{ strategy: {{ mode: latency }}, targets: [ {targets} ] }} }}"
+        );
+        good(&text).configs[0].policy.watched.iter().map(|watched| watched.key).collect()
+    };
+    let before = keys("c", "{ virtual_key: a }, { virtual_key: b }");
+    assert_ne!(before[0], before[1]);
+    let longer = keys(
+        "c",
+        "{ virtual_key: a, weight: 3, retry: { attempts: 2 } }, { virtual_key: b }, { virtual_key: a }",
+    );
+    assert_eq!(longer[..2], before);
+    let swapped = keys("c", "{ virtual_key: b }, { virtual_key: a }");
+    assert!(swapped.iter().all(|key| !before.contains(key)));
+    assert_ne!(keys("d", "{ virtual_key: a }"), before[..1]);
+    let other_model = keys("c", "{ virtual_key: a, override_params: { model: m } }");
+    assert_ne!(other_model, before[..1]);
+}
+
+#[test]
+fn params_are_merged_and_dropped_paths_add_up() {
+    let config = compiled(
+        "{ strategy: { mode: fallback }, default_params: { a: 1, b: [2] }, drop_params: [x, \"m[*].n\"], \
+           targets: [ { virtual_key: a, default_params: { b: 3, c: null }, drop_params: [y.z, x] }, { virtual_key: b } ] }",
+    );
+    let root = &config.configs[0].policy.root;
+    let params = |index: usize| -> Vec<String> {
+        leaf(root, &[index]).default_params.iter().map(|(k, v)| format!("{k}={v}")).collect()
+    };
+    assert_eq!(
+        (params(0), params(1)),
+        (vec!["a=1".into(), "b=3".into(), "c=null".into()], vec!["a=1".into(), "b=[2]".into()])
+    );
+    let dropped = |index: usize| -> Vec<String> {
+        leaf(root, &[index]).drop_params.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        (dropped(0), dropped(1)),
+        (vec!["x".into(), "m[*].n".into(), "y.z".into()], vec!["x".into(), "m[*].n".into()])
+    );
+}
+
+#[test]
+fn several_credentials_stand_behind_one_virtual_key() {
+    let config = good(
+        "virtual_keys: { a: { provider: openai, api_keys: [one, { key: two, weight: 0.5 }] }, b: { provider: openai, api_key: one } }",
+    );
+    let [pooled, plain] = &config.virtual_keys[..] else { panic!() };
+    assert_eq!(pooled.credential.as_ref().expect("the first").reveal(), "one");
+    let all: Vec<_> =
+        pooled.credentials.iter().map(|one| (one.secret.reveal(), one.weight)).collect();
+    assert_eq!(all, [("one", 1.0), ("two", 0.5)]);
+    assert!(plain.credentials.is_empty());
+    let swapped = good("virtual_keys: { a: { provider: openai, api_keys: [{ key: two }, one] } }");
+    assert_eq!(swapped.virtual_keys[0].credentials[1].id, pooled.credentials[0].id);
+    assert!(!format!("{config:?}").contains("two"));
+    assert!(!config.without_secrets().to_string().contains("\"one"));
 }

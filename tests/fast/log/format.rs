@@ -36,10 +36,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn attempt()(texts in vec(".{0,20}", 6), status in any::<u16>(), n in any::<[u64; 2]>()) -> AttemptRecord {
+    fn attempt()(texts in vec(".{0,20}", 7), status in any::<u16>(), n in any::<[u64; 2]>()) -> AttemptRecord {
         AttemptRecord { target: texts[0].clone(), provider: texts[1].clone(), virtual_key: texts[2].clone(),
             model: texts[3].clone(), status, started: n[0], ended: n[1], left: texts[4].clone(),
-            detail: texts[5].clone() }
+            detail: texts[5].clone(), credential: texts[6].clone() }
     }
 }
 
@@ -145,6 +145,7 @@ fn a_record_that_would_be_too_long_says_what_it_left_out() {
         target: long.clone(),
         provider: long.clone(),
         virtual_key: long.clone(),
+        credential: long.clone(),
         model: long.clone(),
         left: long.clone(),
         detail: long.clone(),

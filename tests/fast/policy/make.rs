@@ -14,7 +14,7 @@ use trunkline::{
         Allow, ApiKey, Config, CustomHosts, Limits, NamedConfig, Origin, Timeouts, VirtualKey,
         Workers,
         condition::{Clause, Condition, Fact, Test, Then},
-        policy::{Leaf, Node, NodeKind, Policy, Retry},
+        policy::{Balance, Leaf, Node, NodeKind, Policy, Retry, Watched},
     },
     policy::{
         attempt::{Outcome, Shown, Step, Walk},
@@ -123,7 +123,28 @@ impl Dice {
 /// A policy from its root, with the paths filled in.
 pub fn policy(mut root: Node) -> Policy {
     set_paths(&mut root, "config".into());
-    Policy { root, inline: false, digest: [7; 32] }
+    let mut watched = Vec::new();
+    number_watched(&mut root, &mut watched);
+    Policy { root, inline: false, digest: [7; 32], watched }
+}
+
+/// Numbers the leaves that are watched.
+fn number_watched(node: &mut Node, watched: &mut Vec<Watched>) {
+    match &mut node.kind {
+        NodeKind::Leaf(leaf) => {
+            if let Some(watch) = &mut leaf.watch {
+                watch.index = watched.len();
+                let (key, path) = (watched.len() as u64, node.path.clone());
+                watched.push(Watched { key, path, measured: true });
+            }
+        }
+        NodeKind::Single(child) => number_watched(child, watched),
+        NodeKind::Fallback { targets, .. }
+        | NodeKind::LoadBalance { targets, .. }
+        | NodeKind::Conditional { targets, .. } => {
+            targets.iter_mut().for_each(|target| number_watched(target, watched));
+        }
+    }
 }
 
 fn set_paths(node: &mut Node, path: String) {
@@ -131,7 +152,7 @@ fn set_paths(node: &mut Node, path: String) {
         NodeKind::Leaf(_) => {}
         NodeKind::Single(child) => set_paths(child, format!("{path}.targets[0]")),
         NodeKind::Fallback { targets, .. }
-        | NodeKind::LoadBalance { targets }
+        | NodeKind::LoadBalance { targets, .. }
         | NodeKind::Conditional { targets, .. } => {
             for (at, target) in targets.iter_mut().enumerate() {
                 set_paths(target, format!("{path}.targets[{at}]"));
@@ -171,7 +192,7 @@ pub fn fallback_on(codes: &[u16], targets: Vec<Node>) -> Node {
 
 pub fn balance(targets: Vec<(f64, Node)>) -> Node {
     let targets = targets.into_iter().map(|(weight, target)| Node { weight, ..target }).collect();
-    node(NodeKind::LoadBalance { targets })
+    node(NodeKind::LoadBalance { balance: Balance::Weight, targets })
 }
 
 /// A conditional node; its children are chosen by index.
@@ -279,6 +300,7 @@ pub fn add_virtual_key(
         name: name.into(),
         provider,
         credential: Some(Secret::new(format!("secret-of-{name}"))),
+        credentials: Vec::new(),
         base,
         models: Vec::new(),
         allow_custom_host: Vec::new(),

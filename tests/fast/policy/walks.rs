@@ -294,7 +294,7 @@ impl Oracle {
         match &node.kind {
             NodeKind::Leaf(leaf) => Ok(Some(self.try_leaf(&node.path, &leaf.retry))),
             NodeKind::Single(child) => self.try_recursively(child),
-            NodeKind::LoadBalance { targets } => {
+            NodeKind::LoadBalance { targets, .. } => {
                 let weights = targets.iter().map(|target| target.weight);
                 let Some(at) = draw(self.plan_seed, &node.path, weights) else { return Ok(None) };
                 self.try_recursively(&targets[at])
@@ -436,7 +436,7 @@ fn random_outcome(seed: u64, path: &str, retry: u32) -> Outcome {
     }
 }
 
-fn random_policy(seed: u64, depth: usize) -> Policy {
+pub fn random_policy(seed: u64, depth: usize) -> Policy {
     policy(random_node(&mut Dice(seed ^ 0x5eed), depth))
 }
 
@@ -499,7 +499,7 @@ fn random_codes(dice: &mut Dice) -> Vec<u16> {
     all.into_iter().filter(|_| dice.chance(40)).collect()
 }
 
-fn reachable(node: &Node, into: &mut HashSet<String>) {
+pub fn reachable(node: &Node, into: &mut HashSet<String>) {
     match &node.kind {
         NodeKind::Leaf(_) => {
             into.insert(node.path.clone());
@@ -508,7 +508,7 @@ fn reachable(node: &Node, into: &mut HashSet<String>) {
         NodeKind::Fallback { targets, .. } => {
             targets.iter().for_each(|target| reachable(target, into));
         }
-        NodeKind::LoadBalance { targets } => targets
+        NodeKind::LoadBalance { targets, .. } => targets
             .iter()
             .filter(|target| target.weight > 0.0)
             .for_each(|target| reachable(target, into)),

@@ -208,15 +208,29 @@ fn policy(dice: &mut Dice, depth: u32) -> Value {
             }
             json!({"strategy": strategy, "targets": targets})
         }
+        3 if dice.strikes(0.4) => {
+            let targets: Vec<_> = (0..2).map(|_| policy(dice, depth + 1)).collect();
+            json!({"strategy": {"mode": "latency"}, "targets": targets})
+        }
         3 => {
             let mut targets: Vec<_> = (0..2).map(|_| policy(dice, depth + 1)).collect();
             for target in &mut targets {
                 target["weight"] = json!(1 + dice.below(3));
             }
-            json!({"strategy": {"mode": "loadbalance"}, "targets": targets})
+            let mut node = json!({"strategy": {"mode": "loadbalance"}, "targets": targets});
+            if dice.strikes(0.3) {
+                node["affinity"] = json!({"prefix_bytes": 64});
+            }
+            node
         }
         _ => json!({"virtual_key": pick(dice, &TARGETS)}),
     };
+    if dice.strikes(0.2) {
+        node["cb_config"] = json!({"failure_threshold": 1 + dice.below(2)});
+    }
+    if dice.strikes(0.2) {
+        node["rate_limit_aware"] = json!(true);
+    }
     if dice.strikes(0.2) {
         node["retry"] = json!({"attempts": dice.below(3), "jitter": dice.strikes(0.5)});
     }

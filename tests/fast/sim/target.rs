@@ -202,6 +202,19 @@ impl Target {
         self.requests().into_iter().map(|(at, _)| at).collect()
     }
 
+    /// What authenticated the requests of scripted connections.
+    pub fn authorizations(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for sandbox in self.sandboxes.borrow().iter() {
+            let recorder = sandbox.recorder.as_ref().expect("it records").borrow();
+            let header = |r: &trunkline::sandbox::recorder::Received| {
+                r.request.header("authorization").unwrap_or_default().to_owned()
+            };
+            found.extend(recorder.requests.iter().map(header));
+        }
+        found
+    }
+
     /// The complete requests, bodies alone, in order.
     pub fn bodies(&self) -> Vec<String> {
         self.requests().into_iter().map(|(_, body)| body).collect()

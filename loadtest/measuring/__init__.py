@@ -1,0 +1,1 @@
+"""What the measuring commands beside this folder share: processes, proxies, the load tester, figures."""
