@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 mod alloc;
+mod cpu;
 mod exchange;
 mod policy;
 mod record;
@@ -14,6 +15,7 @@ mod wire;
 use std::hint::black_box;
 
 use alloc::{Asked, Counting, during};
+use cpu::CpuTime;
 use criterion::{BatchSize, Criterion, Throughput};
 
 #[global_allocator]
@@ -22,7 +24,7 @@ static ALLOCATOR: Counting = Counting;
 /// Takes one benchmark after the other, times it, and remembers what it asked for.
 pub struct Bench {
     /// `None`: only the counts are wanted.
-    criterion: Option<Criterion>,
+    criterion: Option<Criterion<CpuTime>>,
     rows: Vec<(&'static str, Asked)>,
 }
 
@@ -32,7 +34,8 @@ fn main() {
         exchange::sites();
         return;
     }
-    let criterion = (!has("--counts")).then(|| Criterion::default().configure_from_args());
+    let timed = || Criterion::default().with_measurement(CpuTime).configure_from_args();
+    let criterion = (!has("--counts")).then(timed);
     let mut bench = Bench { criterion, rows: Vec::new() };
     wire::all(&mut bench);
     policy::all(&mut bench);

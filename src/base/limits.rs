@@ -44,10 +44,12 @@ pub const TAP_VALUE_BYTES_MAX: usize = 16 * 1024;
 
 /// Read buffer of a connection in use, in bytes.
 pub const READ_BUFFER_BYTES: usize = 16 * 1024;
+/// Longest head or body that is copied out of its read buffer, in bytes: twice what most requests have.
+pub const COPIED_OUT_BYTES: usize = 4 * 1024;
 /// Read buffers a core keeps for reuse.
 pub const POOLED_BUFFERS_MAX: usize = 256;
-/// Reads of a core that may wait with a whole buffer, 16 MiB of them: beyond that a connection waits with a small one.
-pub const WHOLE_READS_MAX: usize = 1024;
+/// Reads of a core that may wait with a whole buffer, 8 MiB of them: beyond that a connection waits with a small one.
+pub const WHOLE_READS_MAX: usize = 512;
 /// Buffer of a read that waits beyond that, in bytes: an event of a stream fits, and mostly a head.
 pub const SMALL_READ_BYTES: usize = 512;
 
@@ -121,6 +123,8 @@ const _: () = assert!(INLINE_CONFIG_BYTES_MAX < HEAD_BYTES_DEFAULT);
 pub const IOVECS_MAX: usize = 1024;
 /// Longest vectored write whose parts are copied together first, in bytes: a small request, an event of a stream.
 pub const JOINED_WRITE_BYTES: usize = 2 * 1024;
+/// Buffers for them that a core keeps: as many as writes are gathered in one turn.
+pub const JOINED_WRITES_KEPT: usize = RING_ENTRIES as usize;
 /// Room that a buffer must have before a read is posted into it, in bytes.
 pub const READ_BYTES_MIN: usize = 2 * 1024;
 /// Threads that run getaddrinfo: a name whose servers do not answer must not hold up the others.
@@ -391,6 +395,52 @@ pub const CREDENTIAL_BYTES_SHOWN_MIN: usize = 16;
 const _: () = assert!(ADMIN_CONNECTIONS_MAX < DESCRIPTORS_KEPT / 2);
 /// How long a client may take at least for what was read of an answer at once, however short `timeouts.idle` is.
 pub const CLIENT_TAKES_WITHIN: Duration = Duration::from_secs(60);
+
+// -- admission, and what the gateway tells of itself --
+/// Default ceiling of the memory that is accounted, in bytes.
+pub const MEMORY_BYTES_DEFAULT: u64 = 2 << 30;
+/// Smallest such ceiling, in bytes: a few hundred exchanges and some bodies.
+pub const MEMORY_BYTES_MIN: u64 = 16 << 20;
+/// Largest such ceiling, in bytes: no machine has more, and sums of it cannot overflow.
+pub const MEMORY_BYTES_MAX: u64 = 1 << 50;
+/// What an exchange is taken to hold besides the bodies that are counted, in bytes: its task, its heads, a read buffer.
+/// Most hold less; one with a buffer on either side, more.
+pub const EXCHANGE_BYTES: u64 = READ_BUFFER_BYTES as u64;
+/// What `limits.in_flight: auto` is: no bound of its own, since each exchange has a connection and memory.
+pub const IN_FLIGHT_AUTO: u64 = 1 << 40;
+/// Exchanges that a core takes from the process's ceiling at a time.
+pub const IN_FLIGHT_LEASE_MAX: u64 = 64;
+/// Bytes that a core takes from the process's ceiling at a time.
+pub const MEMORY_LEASE_BYTES_MAX: u64 = 1 << 20;
+/// A core takes at most one part in this many of a ceiling, divided by the cores, at a time: what idles as change on
+/// some cores while another is refused stays below an eighth.
+pub const LEASE_DIVISOR: u64 = 16;
+/// Seconds after which a client that was refused is asked to come back, at least.
+pub const RETRY_AFTER_SECONDS: u64 = 1;
+/// Seconds of chance on top, so that those refused together do not come back together.
+pub const RETRY_AFTER_JITTER_SECONDS: u64 = 2;
+/// How often a core's event loop is timed, and what goes with it: ten samples a second show a stall of 100 ms always,
+/// and cost nothing.
+pub const LAG_SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// The longest lag is told of the last one to two of these spans.
+pub const LAG_RECENT_FOR: Duration = Duration::from_secs(5);
+/// Slow requests of one core that wait to be told; older ones give way.
+pub const SLOW_WAITING_MAX: usize = 64;
+/// Slow requests that the admin interface tells of.
+pub const SLOW_KEPT_MAX: usize = 128;
+/// Attempts of a slow request that are told.
+pub const SLOW_ATTEMPTS_MAX: usize = 16;
+/// Characters of each text of a slow request that are told.
+pub const SLOW_TEXT_CHARS_MAX: usize = 96;
+/// Slow requests written on stderr in each [`SLOW_SAID_EVERY`]; the others are counted.
+pub const SLOW_SAID_MAX: usize = 20;
+/// See [`SLOW_SAID_MAX`].
+pub const SLOW_SAID_EVERY: Duration = Duration::from_secs(10);
+
+const _: () = assert!(EXCHANGE_BYTES * 64 < MEMORY_BYTES_MIN);
+const _: () = assert!(MEMORY_BYTES_MAX < i64::MAX as u64 / 2);
+const _: () = assert!(IN_FLIGHT_AUTO < i64::MAX as u64 / 2);
+
 // -- what stands before and behind --
 /// Longest header of the PROXY protocol, in bytes: its addresses take 52, and the rest that balancers add, the name
 /// and certificate fields of TLS among it, fits many times over.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::base::ids::ConfigId;
 
 use super::{
-    Config, CustomHosts, NamedConfig,
+    Config, CustomHosts, NamedConfig, bounds,
     compile::{Known, compile_named},
     edge,
     keyring::{self, References, VirtualKeys},
@@ -61,9 +61,10 @@ fn from_tree(mut tree: Tree, variables: Variables<'_>, report: &mut Report) -> O
     sections::listeners(&root, &mut config, report);
     sections::machine(&root, &mut config, report);
     sections::log(&root, &mut config, report);
-    sections::limits(&root, &mut config, report);
-    sections::timeouts(&root, &mut config, report);
+    bounds::limits(&root, &mut config, report);
+    bounds::timeouts(&root, &mut config, report);
     sections::custom_hosts(&root, &mut config, report);
+    bounds::slow_request(&root, &mut config, report);
     edge::edge(&root, &mut config, report);
     let keys = keyring::virtual_keys(&root, report);
     let (configs, config_ids) = configs(&root, &keys, &config.custom_hosts, report);
@@ -123,6 +124,7 @@ pub const TOP_KEYS: &[&str] = &[
     "limits",
     "timeouts",
     "custom_hosts",
+    "slow_request",
     "trusted_proxies",
     "cors",
     "egress_proxy",

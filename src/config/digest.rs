@@ -84,6 +84,8 @@ pub fn render(config: &Config) -> Value {
             "body_bytes": config.limits.body_bytes,
             "upload_bytes": config.limits.upload_bytes,
             "connections": config.limits.connections,
+            "in_flight": config.limits.in_flight,
+            "memory_bytes": config.limits.memory_bytes,
         },
         "timeouts_ms": {
             "connect": config.timeouts.connect.as_millis() as u64,
@@ -95,6 +97,7 @@ pub fn render(config: &Config) -> Value {
             "trusted": config.custom_hosts.trusted,
             "allow_private": config.custom_hosts.allow_private,
         },
+        "slow_request_ms": config.slow_request.map(|slow| slow.as_millis() as u64),
         "trusted_proxies": config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "cors": config.cors.as_ref().map(cors),
         "egress_proxy": config.egress_proxy.as_deref().map(egress_proxy),

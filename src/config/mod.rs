@@ -1,6 +1,7 @@
 //! One epoch: the immutable, checked configuration. Names are resolved to ids; whoever holds a [`Config`] need
 //! not ask whether it is valid.
 
+mod bounds;
 pub mod check;
 pub mod compile;
 pub mod condition;
@@ -76,6 +77,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Which hosts requests may name.
     pub custom_hosts: CustomHosts,
+    /// From when on an exchange is slow, which is told; `None`: never.
+    pub slow_request: Option<Duration>,
     /// Whose `X-Forwarded-For` and PROXY protocol are believed.
     pub trusted_proxies: Networks,
     /// Which pages of other origins may call from a browser; `None`: none.
@@ -107,6 +110,7 @@ impl Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             custom_hosts: CustomHosts::default(),
+            slow_request: None,
             trusted_proxies: Networks::default(),
             cors: None,
             egress_proxy: None,
@@ -334,6 +338,10 @@ pub struct Limits {
     pub upload_bytes: u64,
     /// Client connections; `None`: from RLIMIT_NOFILE.
     pub connections: Option<usize>,
+    /// Exchanges at once; `None`: as many as there are connections and memory for.
+    pub in_flight: Option<usize>,
+    /// The ceiling of accounted memory, in bytes.
+    pub memory_bytes: u64,
 }
 
 impl Default for Limits {
@@ -343,6 +351,8 @@ impl Default for Limits {
             body_bytes: limits::BODY_BYTES_DEFAULT,
             upload_bytes: limits::UPLOAD_BYTES_DEFAULT,
             connections: None,
+            in_flight: None,
+            memory_bytes: limits::MEMORY_BYTES_DEFAULT,
         }
     }
 }

@@ -163,6 +163,11 @@ const TOP: &[Row] = &[
         "The HTTP proxy through which upstreams are reached, by CONNECT: its URL, or a map.",
     ),
     ("prices", Type::Object(PRICES), "What a call costs."),
+    (
+        "slow_request",
+        Type::Either(&[Type::Reference("duration"), Type::Choice(&["off"])]),
+        "Tell of requests whose first token, or whole answer, took longer; off if not given.",
+    ),
 ];
 
 const TLS: &[Row] = &[
@@ -200,6 +205,12 @@ const LIMITS: &[Row] = &[
         Type::Either(&[Type::Choice(&["auto"]), Type::Number(1, 10_000_000)]),
         "Client connections at once; auto is what the open-file limit allows.",
     ),
+    (
+        "in_flight",
+        Type::Either(&[Type::Choice(&["auto"]), Type::Number(1, 10_000_000)]),
+        "Requests at once; auto is what connections and memory allow.",
+    ),
+    ("memory", Type::Size, "Memory for requests at once, as accounted; 2GiB if not given."),
 ];
 
 const TIMEOUTS: &[Row] = &[

@@ -1,4 +1,4 @@
-//! The sections of the file that say how Trunkline itself runs: listeners, workers, log, bounds, deadlines.
+//! The sections of the file that say how Trunkline itself runs: listeners, workers, log, hosts.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -198,64 +198,6 @@ fn retention(spot: &Spot<'_>, log: &mut Log, report: &mut Report) {
     }
 }
 
-/// `limits`.
-pub fn limits(root: &Spot<'_>, config: &mut Config, report: &mut Report) {
-    let Some(spot) = root.get("limits") else { return };
-    if !report.keys(&spot, LIMIT_KEYS, LIMIT_KEYS_LATER) {
-        return;
-    }
-    let limits = &mut config.limits;
-    let (least, most) = (bounds::HEAD_BYTES_MIN as u64, bounds::HEAD_BYTES_DEFAULT as u64);
-    if let Some(head) = spot.get("head").and_then(|s| values::bytes(&s, report, least, most)) {
-        limits.head_bytes = usize::try_from(head).unwrap_or(bounds::HEAD_BYTES_DEFAULT);
-    }
-    let most = bounds::BODY_BYTES_MAX;
-    if let Some(body) = spot.get("body").and_then(|s| values::bytes(&s, report, 1024, most)) {
-        limits.body_bytes = body;
-    }
-    let most = bounds::UPLOAD_BYTES_MAX;
-    if let Some(upload) = spot.get("upload").and_then(|s| values::bytes(&s, report, 1024, most)) {
-        limits.upload_bytes = upload;
-    }
-    if let Some(found) = spot.get("connections") {
-        limits.connections = connections(&found, report);
-    }
-}
-
-fn connections(spot: &Spot<'_>, report: &mut Report) -> Option<usize> {
-    if matches!(&spot.tree.value, Value::Text(text) if text == "auto") {
-        return None;
-    }
-    let most = bounds::CONNECTIONS_MAX as u64;
-    if !matches!(spot.tree.value, Value::Number(_)) && spot.tree.written.is_none() {
-        report.expected(spot, "auto, or a number of connections; write e.g. 10000");
-        return None;
-    }
-    values::whole(spot, report, 1, most).and_then(|count| usize::try_from(count).ok())
-}
-
-/// `timeouts`.
-pub fn timeouts(root: &Spot<'_>, config: &mut Config, report: &mut Report) {
-    let Some(spot) = root.get("timeouts") else { return };
-    if !report.keys(&spot, TIMEOUT_KEYS, &[]) {
-        return;
-    }
-    let timeouts = &mut config.timeouts;
-    for (key, slot) in [
-        ("connect", &mut timeouts.connect),
-        ("first_byte", &mut timeouts.first_byte),
-        ("idle", &mut timeouts.idle),
-        ("total", &mut timeouts.total),
-    ] {
-        let least = Duration::from_millis(1);
-        if let Some(found) = spot.get(key)
-            && let Some(set) = values::duration(&found, report, least, bounds::TIMEOUT_MAX)
-        {
-            *slot = set;
-        }
-    }
-}
-
 /// `custom_hosts`.
 pub fn custom_hosts(root: &Spot<'_>, config: &mut Config, report: &mut Report) {
     let Some(spot) = root.get("custom_hosts") else { return };
@@ -329,12 +271,6 @@ pub const ADMIN_KEYS: &[&str] = &["listen", "token", "insecure", "metrics"];
 pub const LOG_KEYS: &[&str] = &["dir", "bodies", "retention", "sync", "on_full"];
 /// Keys of `log.retention`.
 pub const RETENTION_KEYS: &[&str] = &["days", "size"];
-/// Keys of `limits`.
-pub const LIMIT_KEYS: &[&str] = &["head", "body", "upload", "connections"];
-/// Keys of `limits` that a later version will honour.
-pub const LIMIT_KEYS_LATER: &[&str] = &["memory", "reserve"];
-/// Keys of `timeouts`.
-pub const TIMEOUT_KEYS: &[&str] = &["connect", "first_byte", "idle", "total"];
 /// Keys of `custom_hosts`.
 pub const CUSTOM_HOST_KEYS: &[&str] = &["trusted", "allow_private"];
 /// Keys of `prices`.

@@ -15,6 +15,7 @@ use super::{
     admin,
     load::{self, Origin, Overrides},
     reload::{self, Outcome, Reloader},
+    slow::SlowRequests,
 };
 use crate::{
     base::limits,
@@ -81,6 +82,8 @@ pub struct Running {
     pub log_dir: Option<PathBuf>,
     hub: Arc<Hub>,
     reloader: Reloader,
+    slow: Arc<SlowRequests>,
+    clock: Clock,
     events: mpsc::Receiver<Event>,
     workers: Vec<JoinHandle<io::Result<()>>>,
     admin: Option<admin::Server>,
@@ -131,18 +134,21 @@ fn start(plan: Plan) -> Result<Running, String> {
         workers.push(spawn_worker(start, core, connections_max)?);
     }
     let reloader = Reloader::new(plan.origin, plan.overrides, Arc::clone(&hub), clock, looked);
+    let slow = Arc::new(SlowRequests::new(counters.clone()));
     let process = admin::Process {
         hub: Arc::clone(&hub),
         reloads: reloader.reloads(),
         counters,
         log: log.as_ref().map(LogWriter::counters),
+        slow: Arc::clone(&slow),
         driver,
         clock,
         started: clock.unix_now(),
         events,
     };
     let admin = admin.map(|admin| admin.serve(process)).transpose()?;
-    Ok(Running { listen, tls, log_dir, hub, reloader, events: heard, workers, admin, log })
+    let events = heard;
+    Ok(Running { listen, tls, log_dir, hub, reloader, slow, clock, events, workers, admin, log })
 }
 
 /// What a core is made of besides its machine; see [`Core::new`].
@@ -272,7 +278,10 @@ impl Running {
         while let Ok(event) = self.events.recv() {
             match event {
                 Event::Signal(SIGHUP) => drop(self.reloader.reload()),
-                Event::Look => self.reloader.watch(),
+                Event::Look => {
+                    self.reloader.watch();
+                    say_slow(&self.slow, self.clock);
+                }
                 // Whoever asked may have gone meanwhile.
                 Event::Reload(tell) => drop(tell.send(self.reloader.reload())),
                 Event::Signal(_) => break,
@@ -294,6 +303,7 @@ impl Running {
                 code = ExitCode::from(70);
             }
         }
+        say_slow(&self.slow, self.clock);
         if let Some(admin) = self.admin {
             admin.stop();
         }
@@ -307,6 +317,11 @@ impl Running {
         }
         code
     }
+}
+
+/// The main thread may wait for whoever reads stderr; a worker must not.
+fn say_slow(slow: &SlowRequests, clock: Clock) {
+    slow.lines(clock.now()).iter().for_each(|line| eprintln!("{line}"));
 }
 
 /// Signals, and a regular look at the watched files, on the channel.

@@ -7,3 +7,4 @@ pub mod key_command;
 pub mod load;
 pub mod quickstart;
 pub mod reload;
+pub mod slow;

@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "IoVecBuf is an unsafe trait; the invariant is stated at its impl")]
 #![expect(clippy::disallowed_types, reason = "this is the one home of libc::iovec")]
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use libc::iovec;
 use monoio::buf::IoVecBuf;
 
@@ -19,8 +19,6 @@ pub struct WriteList {
     next: usize,
     /// Points into `parts[next..]`; rebuilt before each write, read by the kernel during it.
     iovecs: Vec<iovec>,
-    /// Where a few small parts are joined.
-    joined: BytesMut,
 }
 
 impl WriteList {
@@ -87,23 +85,6 @@ impl WriteList {
         self.parts.clear();
         self.iovecs.clear();
         self.next = 0;
-    }
-
-    /// Takes a short list's parts joined into one buffer, if that is cheaper than a vectored write: up to
-    /// [`limits::JOINED_WRITE_BYTES`] the kernel's work on a vector costs more than the copy.
-    pub(super) fn join(&mut self) -> Option<BytesMut> {
-        if self.len() > limits::JOINED_WRITE_BYTES {
-            return None;
-        }
-        let mut joined = std::mem::take(&mut self.joined);
-        joined.clear();
-        self.rest().iter().for_each(|part| joined.extend_from_slice(part));
-        Some(joined)
-    }
-
-    /// Takes the buffer of [`WriteList::join`] back.
-    pub(super) fn joined(&mut self, joined: BytesMut) {
-        self.joined = joined;
     }
 
     /// Points the iovecs at what is left to write.

@@ -1,6 +1,6 @@
-//! The only place where cores meet: the published epoch, each core's mailbox, and what they tell each other of the
-//! health of targets. A core looks at its mailbox when its bell rings (a byte on a socket pair, which both drivers can
-//! wait for), never on the request path.
+//! The only place where cores meet: the published epoch, the ceilings of the process, each core's mailbox, and what
+//! they tell each other of the health of targets. A core looks at its mailbox when its bell rings (a byte on a socket
+//! pair, which both drivers can wait for), never on the request path.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::{dns::Answer, tls};
+use super::{dns::Answer, ledger::Ledger, tls};
 use crate::{
     base::{limits, units::Instant},
     config::{Config, health::Watched},
@@ -45,13 +45,22 @@ pub struct Hub {
     /// What cores tell each other of targets and credentials; configs that came with requests have a table of their
     /// own, which they may fill.
     health: [Mutex<HashMap<u64, Arc<Shared>>>; 2],
+    /// Exchanges that may be in flight.
+    pub in_flight: Arc<Ledger>,
+    /// Memory that may be accounted, in bytes.
+    pub memory: Arc<Ledger>,
 }
 
 impl Hub {
     /// A hub for these mailboxes, one a core.
     #[must_use]
     pub fn new(epoch: Arc<Epoch>, mailboxes: Vec<Arc<Mailbox>>) -> Hub {
+        let cores = mailboxes.len();
+        let ledger = |total, lease_max| Arc::new(Ledger::new(total, cores, lease_max));
+        let (in_flight, memory) = ceilings(&epoch.config);
         Hub {
+            in_flight: ledger(in_flight, limits::IN_FLIGHT_LEASE_MAX),
+            memory: ledger(memory, limits::MEMORY_LEASE_BYTES_MAX),
             number: AtomicU64::new(epoch.number),
             epoch: Mutex::new(epoch),
             draining: AtomicBool::new(false),
@@ -95,6 +104,9 @@ impl Hub {
     /// Publishes an epoch: exchanges that begin from here on run on it.
     pub fn publish(&self, epoch: Arc<Epoch>) {
         let number = epoch.number;
+        let (in_flight, memory) = ceilings(&epoch.config);
+        self.in_flight.resize(in_flight);
+        self.memory.resize(memory);
         *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
         self.number.store(number, Ordering::Release);
     }
@@ -122,6 +134,12 @@ impl Hub {
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
+}
+
+/// How many exchanges may be in flight, and how many bytes be accounted.
+fn ceilings(config: &Config) -> (u64, u64) {
+    let limits = &config.limits;
+    (limits.in_flight.map_or(limits::IN_FLIGHT_AUTO, |count| count as u64), limits.memory_bytes)
 }
 
 /// What cores tell each other of one target or credential. Read without a lock, field by field: what is read together

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::{net::Reader, pages::Pages};
 use crate::base::limits;
@@ -74,6 +74,17 @@ impl<R: Reader> Inbound<R> {
     /// wait for bytes that come after it.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
+    }
+
+    /// Takes the first `length` bytes out of the buffer. What is short is copied: a slice would hold the whole buffer
+    /// for as long as the exchange goes on, and a stream may be open for an hour.
+    pub fn take(&mut self, length: usize) -> Bytes {
+        if length > limits::COPIED_OUT_BYTES {
+            return self.buffer.split_to(length).freeze();
+        }
+        let taken = Bytes::copy_from_slice(&self.buffer[..length]);
+        self.buffer.advance(length);
+        taken
     }
 
     /// Whether a read is under way.

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod dns;
 pub mod hub;
 pub mod inbound;
+pub mod ledger;
 pub mod log;
 pub mod machine;
 pub mod net;

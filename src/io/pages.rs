@@ -48,7 +48,8 @@ impl Pages {
             self.give(own);
             return BytesMut::with_capacity(limits::SMALL_READ_BYTES);
         }
-        if own.capacity() >= limits::READ_BYTES_MIN || own.try_reclaim(limits::READ_BUFFER_BYTES) {
+        let whole = own.capacity() > 0 && own.try_reclaim(limits::READ_BUFFER_BYTES);
+        if whole || own.capacity() >= limits::READ_BYTES_MIN {
             return own;
         }
         self.take()

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     base::{limits, units::Instant},
     config::edge::EgressProxy,
+    journal::metrics::UpstreamPlace,
 };
 
 /// Where a connection leads: two requests may share one only if all of it is equal.
@@ -46,6 +47,8 @@ pub struct Upstream<R, W> {
     pub writer: MaybeTlsWriter<W>,
     /// A written list, for its allocations.
     pub spare: WriteList,
+    /// Its place among those that are open.
+    pub place: UpstreamPlace,
 }
 
 /// The idle connections of a core.

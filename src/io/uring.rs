@@ -1,6 +1,13 @@
 //! [`Net`] over monoio: io_uring where the kernel allows it, epoll where not.
 
-use std::{cell::Cell, io, net::SocketAddr, os::fd::OwnedFd, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    rc::Rc,
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use monoio::{
@@ -15,7 +22,10 @@ use super::{
     dns::Resolver,
     net::{Net, Reader, Writer},
 };
-use crate::base::units::{Instant, UnixTime};
+use crate::base::{
+    limits,
+    units::{Instant, UnixTime},
+};
 
 /// Which event interface a worker runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +58,23 @@ struct Core {
     clock: EventClock,
     dice: Cell<Dice>,
     resolver: Resolver,
+    /// Buffers to join short writes in.
+    joined: RefCell<Vec<BytesMut>>,
 }
 
 impl Uring {
     /// To be made on the thread that runs the event loop.
     #[must_use]
     pub fn new(driver: Driver, clock: EventClock, dice: Dice, resolver: Resolver) -> Uring {
-        Uring { core: Rc::new(Core { driver, clock, dice: Cell::new(dice), resolver }) }
+        Uring {
+            core: Rc::new(Core {
+                driver,
+                clock,
+                dice: Cell::new(dice),
+                resolver,
+                joined: RefCell::default(),
+            }),
+        }
     }
 
     /// The two halves of a connected stream. Nagle's algorithm is off: an event is never held back.
@@ -65,6 +85,23 @@ impl Uring {
         let (reader, writer) = stream.into_split();
         let net = || self.clone();
         (TcpReader { half: reader, net: net() }, TcpWriter { half: writer, net: net() })
+    }
+
+    /// The parts of a short list in one buffer: the kernel's work on a vector costs more than the copy.
+    fn join(&self, list: &WriteList) -> BytesMut {
+        let mut joined = self.core.joined.borrow_mut().pop().unwrap_or_default();
+        joined.clear();
+        joined.reserve(limits::JOINED_WRITE_BYTES);
+        list.rest().iter().for_each(|part| joined.extend_from_slice(part));
+        joined
+    }
+
+    /// Takes the buffer of [`Uring::join`] back.
+    fn give_joined(&self, joined: BytesMut) {
+        let mut free = self.core.joined.borrow_mut();
+        if free.len() < limits::JOINED_WRITES_KEPT {
+            free.push(joined);
+        }
     }
 
     /// Something has happened: the next look at the clock sees a new time.
@@ -166,9 +203,9 @@ impl Writer for TcpWriter {
             let result;
             if let [only] = list.rest() {
                 (result, _) = self.half.write(only.clone()).await;
-            } else if let Some(joined) = list.join() {
-                let (written, joined) = self.half.write(joined).await;
-                list.joined(joined);
+            } else if list.len() <= limits::JOINED_WRITE_BYTES {
+                let (written, joined) = self.half.write(self.net.join(&list)).await;
+                self.net.give_joined(joined);
                 result = written;
             } else {
                 list.prepare();

@@ -1,6 +1,15 @@
 //! What one core counts: plain numbers that only their core writes and the control thread reads.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use super::{
+    histogram::{Histogram, LAG_BOUNDS},
+    slow::SlowQueue,
+    tally::Tally,
+};
 
 /// A number that one core writes and others may read.
 #[derive(Debug, Default)]
@@ -29,6 +38,16 @@ impl Gauge {
         self.0.store(level as u64, Ordering::Relaxed);
     }
 
+    /// One more.
+    pub fn raise(&self) {
+        self.0.store(self.get().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub fn lower(&self) {
+        self.0.store(self.get().saturating_sub(1), Ordering::Relaxed);
+    }
+
     /// Reads it.
     #[must_use]
     pub fn get(&self) -> u64 {
@@ -36,11 +55,59 @@ impl Gauge {
     }
 }
 
-/// A core's counters since its start, and its levels at the moment.
+/// An upstream connection's place in [`Counters::upstream_open`], as long as it lives.
+#[derive(Debug)]
+pub struct UpstreamPlace(Arc<Counters>);
+
+impl UpstreamPlace {
+    /// Takes one.
+    #[must_use]
+    pub fn take(counters: &Arc<Counters>) -> UpstreamPlace {
+        counters.upstream_open.raise();
+        UpstreamPlace(Arc::clone(counters))
+    }
+}
+
+impl Drop for UpstreamPlace {
+    fn drop(&mut self) {
+        self.0.upstream_open.lower();
+    }
+}
+
+/// How late a core's event loop comes to what is due.
+#[derive(Debug)]
+pub struct Lag {
+    /// All samples.
+    pub samples: Histogram,
+    /// The longest of late, in nanoseconds.
+    pub recent_nanos: Gauge,
+}
+
+impl Default for Lag {
+    fn default() -> Lag {
+        Lag { samples: Histogram::new(LAG_BOUNDS), recent_nanos: Gauge::default() }
+    }
+}
+
+/// A core's counters since its start, and its levels at the moment. On cache lines of its own: cores do not slow one
+/// another by counting.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Counters {
     /// Client connections that are open.
     pub connections_open: Gauge,
+    /// Client connections that may be open.
+    pub connections_max: Gauge,
+    /// Exchanges under way.
+    pub in_flight: Gauge,
+    /// Streams of events under way to clients.
+    pub streams_open: Gauge,
+    /// Memory accounted to exchanges, in bytes.
+    pub exchange_bytes: Gauge,
+    /// Memory accounted to the log's queues, in bytes.
+    pub log_bytes: Gauge,
+    /// Connections to upstreams that are open, in use or idle.
+    pub upstream_open: Gauge,
     /// Upstream connections that idle in the pool.
     pub upstream_idle: Gauge,
     /// Connections accepted.
@@ -69,4 +136,14 @@ pub struct Counters {
     pub upstream_connections: Counter,
     /// Attempts on a pooled connection.
     pub upstream_reused: Counter,
+    /// Exchanges refused because `limits.in_flight` was reached.
+    pub refused_in_flight: Counter,
+    /// Exchanges refused because `limits.memory` was.
+    pub refused_memory: Counter,
+    /// What is counted when an exchange ends.
+    pub ended: Tally,
+    /// How late the event loop is.
+    pub lag: Lag,
+    /// Slow exchanges, on their way to whoever tells of them.
+    pub slow: SlowQueue,
 }

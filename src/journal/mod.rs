@@ -2,6 +2,9 @@
 
 pub mod entry;
 pub mod field;
+pub mod histogram;
 pub mod metrics;
 pub mod query;
+pub mod slow;
+pub mod tally;
 pub mod view;

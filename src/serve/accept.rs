@@ -16,6 +16,7 @@ use super::{
     connection,
     guard::guard,
     peer::{self, Arrived},
+    tend::tend,
 };
 use crate::{
     base::limits,
@@ -67,8 +68,9 @@ impl<N: Net> Gateway<N> {
     pub fn new(core: Core<N>, connections_max: usize) -> Gateway<N> {
         let core = Rc::new(core);
         core.net.spawn(core.wheel.clone().run(core.net.clone()));
-        core.net.spawn(sweep_pool(Rc::clone(&core)));
+        core.net.spawn(tend(Rc::clone(&core)));
         let counters = Arc::clone(&core.counters);
+        counters.connections_max.set(connections_max);
         let connections = Connections { open: Cell::new(0), counters, waiting: RefCell::default() };
         Gateway { core, connections: Rc::new(connections), connections_max }
     }
@@ -174,15 +176,4 @@ async fn refuse<W: Writer>(mut writer: W) {
     let answer = bytes::Bytes::from_static(super::rescue::TOO_MANY_CONNECTIONS);
     let _ = writer.write(crate::io::buffer::WriteList::of(answer)).await;
     let _ = writer.shutdown().await;
-}
-
-async fn sweep_pool<N: Net>(core: Rc<Core<N>>) {
-    loop {
-        let next = core.net.now().after(limits::POOL_SWEEP_EVERY);
-        core.net.sleep_until(next).await;
-        let now = core.net.now();
-        core.pool.borrow_mut().sweep(now);
-        core.health.sweep(now);
-        core.note_pool();
-    }
 }

@@ -200,6 +200,7 @@ impl Attempts<'_> {
             Err(fault) => return Ok(self.left(client, entry, Outcome::Unfit, fault)),
         };
         entry.stream |= outgoing.stream;
+        client.hold.rendered(outgoing.rendered_bytes());
         let mut times = Milestones::default();
         let asked = self.ask(client, leaf.leaf, &target, &outgoing, started, &mut times).await;
         note_times(entry, notes, &times);

@@ -51,6 +51,11 @@ impl Kept {
         self.parts.push(piece.clone());
     }
 
+    /// Bytes kept.
+    pub fn kept_bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn gather(&mut self) {
         if !self.small.is_empty() {
             self.parts.push(self.small.split().freeze());

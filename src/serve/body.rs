@@ -33,6 +33,11 @@ pub async fn read<N: Net, R: Reader, W: Writer>(
     {
         return Err(too_large(bytes_max));
     }
+    let announced = match asked.head.framing {
+        Framing::Length(length) => length,
+        _ => 0,
+    };
+    client.hold.body(announced)?;
     invite(client, asked, total_by).await?;
     let mut reader = BodyReader::new(asked.head.framing);
     let mut whole = Whole::default();
@@ -43,7 +48,9 @@ pub async fn read<N: Net, R: Reader, W: Writer>(
                     return Err(too_large(bytes_max));
                 }
                 client.body_taken += piece.len() as u64;
-                whole.append(piece);
+                let room = whole.room_with(piece.len(), announced, bytes_max);
+                client.hold.body(room as u64)?;
+                whole.append(piece, room);
             }
             Pulled::Done => return Ok(whole.freeze()),
             Pulled::NeedMore => more(client, total_by).await?,
@@ -95,20 +102,39 @@ impl Whole {
         self.first.len() + self.joined.len()
     }
 
-    fn append(&mut self, piece: Bytes) {
+    /// The bytes that it will take up with so many more: the announced ones at once, else twice as many each time.
+    fn room_with(&self, more: usize, announced: u64, bytes_max: u64) -> usize {
+        let length = self.len() + more;
+        if self.len() == 0 || length <= self.joined.capacity() {
+            return self.joined.capacity().max(length);
+        }
+        let doubled = (2 * length as u64).min(bytes_max);
+        let wanted = if announced > 0 { announced } else { doubled };
+        usize::try_from(wanted).unwrap_or(length).max(length)
+    }
+
+    /// `room`: from [`Whole::room_with`].
+    fn append(&mut self, piece: Bytes, room: usize) {
         if self.len() == 0 {
             self.first = piece;
             return;
         }
-        if self.joined.is_empty() {
-            self.joined.reserve(2 * (self.first.len() + piece.len()));
+        self.joined.reserve(room - self.joined.len());
+        if !self.first.is_empty() {
             self.joined.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.joined.extend_from_slice(&piece);
     }
 
+    /// A short body in one piece is copied, for the reason of [`crate::io::inbound::Inbound::take`].
     fn freeze(self) -> Bytes {
-        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+        match self.joined.is_empty() {
+            true if self.first.len() <= limits::COPIED_OUT_BYTES => {
+                Bytes::copy_from_slice(&self.first)
+            }
+            true => self.first,
+            false => self.joined.freeze(),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Core, bodies::Bodies};
+use super::{Core, admission::Hold, bodies::Bodies};
 use crate::{
     base::{
         fault::{Fault, Kind, Source, Stage},
@@ -48,6 +48,8 @@ pub struct Client<N: Net, R: Reader, W: Writer> {
     pub body_taken: u64,
     /// What is kept of the bodies for the log; `None`: they are not logged.
     pub bodies: Option<Box<Bodies>>,
+    /// What the current exchange holds of the core's ceilings.
+    pub hold: Hold,
     writer: W,
     /// A written list, for its allocations.
     spare: Option<WriteList>,
@@ -58,6 +60,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
     pub fn new(core: Rc<Core<N>>, reader: R, writer: W, peer: SocketAddr) -> Client<N, R, W> {
         let inbound = Inbound::new(reader, core.pages.clone());
         let timer = core.wheel.timer();
+        let hold = Hold::new(Rc::clone(&core.admission));
         Client {
             core,
             inbound,
@@ -69,6 +72,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
             body_pending: false,
             body_taken: 0,
             bodies: None,
+            hold,
             writer,
             spare: None,
         }

@@ -119,7 +119,7 @@ async fn next_head<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) -
                 Err(error) => return Next::Malformed(error),
                 Ok(Some(mut head)) => {
                     head.keep_alive &= !client.core.draining.get();
-                    let bytes = buffer.split_to(head.len).freeze();
+                    let bytes = client.inbound.take(head.len);
                     return Next::Incoming(Box::new(Incoming {
                         head,
                         bytes,

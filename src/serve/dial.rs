@@ -20,6 +20,7 @@ use crate::{
         race::{First, race},
         tls::{self, MaybeTlsReader, MaybeTlsWriter},
     },
+    journal::metrics::UpstreamPlace,
 };
 
 /// Opens a connection to the first address that takes one.
@@ -47,8 +48,10 @@ pub async fn open<N: Net, R: Reader, W: Writer>(
             return Err(attempt.ran_out(deadline, Stage::Connect, connect_timeout(attempt)));
         }
     };
+    client.core.counters.upstream_connections.add(1);
+    let place = UpstreamPlace::take(&client.core.counters);
     let inbound = Inbound::new(reader, client.core.pages.clone());
-    Ok(Upstream { inbound, writer, spare: WriteList::new() })
+    Ok(Upstream { inbound, writer, spare: WriteList::new(), place })
 }
 
 /// Both halves of a connection to an upstream.

@@ -15,6 +15,7 @@ use super::{
     respond::{Notes, Timing},
     route::{Call, Route, dialect_of, route},
     target::TargetRules,
+    tend,
 };
 use crate::{
     base::{
@@ -108,6 +109,7 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     entry.client_bytes_in = incoming.bytes.len() as u64 + client.body_taken;
     entry.client_bytes_out = client.sent - sent_before;
     finish(client, &mut entry, &epoch).await;
+    client.hold.end();
     after
 }
 
@@ -130,6 +132,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     let caller = key::identify(&lookup, config, incoming.accepted_unix)?;
     let api_key = caller.api_key.and_then(|id| config.api_keys.get(id.0 as usize));
     entry.api_key = api_key.map_or(Cow::Borrowed(""), |key| Cow::Borrowed(&key.name));
+    client.hold.begin()?;
     client.core.counters.metadata_ignored.add(u64::from(options.metadata_ignored));
     entry.metadata = merge_metadata(&options.metadata, api_key.map_or(&[], |key| &key.metadata));
     client.bodies = local::keep_bodies(client, incoming, config, &options);
@@ -219,9 +222,7 @@ async fn finish<N: Net, R: Reader, W: Writer>(
     epoch: &Epoch,
 ) {
     entry.times.flushed = entry.at(client.now());
-    let counters = &client.core.counters;
-    counters.clients_gone.add(u64::from(entry.client_gone));
-    counters.truncated.add(u64::from(entry.truncated));
+    tend::ended(client, entry, epoch);
     if epoch.config.log.as_ref().is_some_and(|log| log.on_full == crate::config::OnFull::Wait) {
         Box::pin(local::await_log_room(client)).await;
     }

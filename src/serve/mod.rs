@@ -1,6 +1,7 @@
 //! The arrow: one file a step that waits, straight-line async, generic over [`Net`].
 
 pub mod accept;
+pub mod admission;
 pub mod attempts;
 pub mod bodies;
 pub mod body;
@@ -25,6 +26,7 @@ pub mod respond;
 pub mod route;
 pub mod send;
 pub mod target;
+pub mod tend;
 pub mod tunnel;
 pub mod upload;
 pub mod upstream;
@@ -47,6 +49,7 @@ use crate::{
     },
     journal::metrics::Counters,
 };
+use admission::Admission;
 
 /// What one core owns. No logic.
 pub struct Core<N: Net> {
@@ -72,6 +75,8 @@ pub struct Core<N: Net> {
     pub health: health::Health,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// What it has taken on.
+    pub admission: Rc<Admission>,
     /// Where Trunkline itself listens: no request may make it call itself.
     pub listeners: Vec<SocketAddr>,
     /// Whether this core is to end when its exchanges have.
@@ -88,6 +93,7 @@ impl<N: Net> Core<N> {
         listeners: Vec<SocketAddr>,
     ) -> Core<N> {
         let epoch = RefCell::new(Rc::new(hub.epoch()));
+        let admission = Rc::new(Admission::new(&hub, Arc::clone(&counters)));
         Core {
             net,
             health: health::Health::new(Arc::clone(&hub)),
@@ -98,6 +104,7 @@ impl<N: Net> Core<N> {
             pool: RefCell::default(),
             log: RefCell::new(log),
             counters,
+            admission,
             listeners,
             draining: Cell::new(false),
         }
@@ -108,6 +115,7 @@ impl<N: Net> Core<N> {
     pub fn epoch(&self) -> Rc<Arc<Epoch>> {
         if self.epoch.borrow().number != self.hub.number() {
             *self.epoch.borrow_mut() = Rc::new(self.hub.epoch());
+            self.admission.settle();
         }
         Rc::clone(&self.epoch.borrow())
     }

@@ -32,6 +32,16 @@ pub struct Outgoing {
     pub dropped: Vec<Cow<'static, str>>,
 }
 
+impl Outgoing {
+    /// Bytes that were written anew, and are no part of the client's body.
+    pub fn rendered_bytes(&self) -> usize {
+        match self.fit {
+            Fit::Translate => self.parts.iter().map(Bytes::len).sum(),
+            _ => 0,
+        }
+    }
+}
+
 /// What an outgoing request is made of.
 pub struct Sources<'a> {
     /// The client's head.

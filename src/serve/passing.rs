@@ -69,6 +69,9 @@ impl Attempts<'_> {
         notes.timing.now = client.now();
         notes.last = client.core.draining.get();
         let mut digest = self.digest(&tried);
+        if is_events(&tried) {
+            client.hold.stream();
+        }
         let mut passage = Passage {
             incoming: self.incoming,
             dialect: self.call.dialect,

@@ -156,8 +156,12 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
 
     /// Sends what is due: all of it, once committed.
     async fn flush(&mut self, complete: bool) -> Result<(), Fault> {
-        if self.ending.is_none() && !complete && !self.must_commit() {
-            return Ok(());
+        if self.ending.is_none() && !complete {
+            let held = self.pieces.iter().map(Bytes::len).sum();
+            self.client.hold.answer(held);
+            if !self.must_commit(held) {
+                return Ok(());
+            }
         }
         let mut list = self.client.list();
         if self.ending.is_none() {
@@ -189,12 +193,12 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
             && !matches!(ending, Ending::NoBody(_))
         {
             self.pieces.iter().for_each(|piece| bodies.answer.add(piece));
+            self.client.hold.answer(bodies.answer.kept_bytes());
         }
     }
 
     /// Whether the commit point is reached: content, or as much held as may be.
-    fn must_commit(&self) -> bool {
-        let held: usize = self.pieces.iter().map(Bytes::len).sum();
+    fn must_commit(&self, held: usize) -> bool {
         let most =
             if self.needs_length() { limits::REPLY_BYTES_MAX } else { limits::COMMIT_BYTES_MAX };
         self.digest.has_content()
@@ -222,6 +226,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
             _ => Ending::of(self.passage.incoming, length),
         };
         self.ending = Some(ending);
+        self.client.hold.answer(0);
         self.client.answered = Some(self.answer.head.status);
         if let Some(bodies) = &mut self.client.bodies {
             let own = self.passage.content_type.map(str::as_bytes);
@@ -338,6 +343,7 @@ pub async fn collect<N: Net, R: Reader, W: Writer>(
                     return Ok(false);
                 }
                 body.extend_from_slice(&piece);
+                client.hold.answer(body.len());
                 continue;
             }
             Ok(Pulled::Done) => return Ok(true),

@@ -109,7 +109,9 @@ pub async fn answer<N: Net, R: Reader, W: Writer>(
     notes.error_source = Some(fault.source.as_str());
     notes.timing.now = client.now();
     notes.last = client.core.draining.get();
-    let retry = matches!(fault.kind, Kind::Overloaded).then_some(("retry-after", "1"));
+    let overloaded = fault.kind == Kind::Overloaded;
+    let wait = overloaded.then(|| retry_after_seconds(client.core.net.random()).to_string());
+    let retry = wait.as_deref().map(|wait| ("retry-after", wait));
     let allow = match (fault.kind, &fault.param) {
         (Kind::Method, Some(methods)) => Some(("allow", &**methods)),
         _ => None,
@@ -117,6 +119,11 @@ pub async fn answer<N: Net, R: Reader, W: Writer>(
     let extra: smallvec::SmallVec<[(&str, &str); 2]> = retry.into_iter().chain(allow).collect();
     let text = Bytes::from(body(dialect, fault));
     local(client, incoming, status(fault), "application/json", text, notes, &extra).await
+}
+
+/// When a client that was refused may come back: those refused together not all at once.
+fn retry_after_seconds(dice: u64) -> u64 {
+    limits::RETRY_AFTER_SECONDS + dice % (limits::RETRY_AFTER_JITTER_SECONDS + 1)
 }
 
 /// Answers from Trunkline itself. A request whose body was not read cannot be followed by another.

@@ -56,7 +56,7 @@ pub async fn write_unless_answered<R: Reader, W: Writer>(
     upstream: &mut Upstream<R, W>,
     list: WriteList,
 ) -> io::Result<bool> {
-    let Upstream { inbound, writer, spare } = upstream;
+    let Upstream { inbound, writer, spare, .. } = upstream;
     let mut write = pin!(writer.write(list));
     // The read is posted with the write, in one submission; what it brings early is an answer all the same.
     poll_fn(|cx| {

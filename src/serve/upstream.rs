@@ -143,7 +143,6 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
     }
     // Boxed, like every way that few requests take: the usual one is not to be as large as the largest.
     let upstream = Box::pin(dial::open(client, attempt)).await?;
-    client.core.counters.upstream_connections.add(1);
     times.connected = Some(client.now());
     converse(client, attempt, upstream, times).await.map_err(|broken| broken.failed)
 }

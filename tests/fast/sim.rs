@@ -4,20 +4,26 @@
 
 mod answer;
 mod client;
+mod draw;
 mod target;
 
 mod bugs;
+mod ceilings;
+mod clock;
 mod commit;
 mod cors;
 mod cuts;
 mod drain;
 mod egress;
+mod epochs;
 mod fallback;
 mod gone;
 mod health;
 mod http;
+mod names;
 mod proxied;
 mod random;
+mod resets;
 mod retries;
 mod reuse;
 mod slow;
@@ -50,7 +56,7 @@ use trunkline::{
     wire::record::{Record, decode},
 };
 
-use crate::world::{Link, SimNet, World};
+use crate::world::{Link, Lookup, SimNet, World};
 use answer::Answer;
 use client::Conn;
 use target::Target;
@@ -64,6 +70,8 @@ struct Setup {
     client_link: Link,
     upstream_link: Link,
     connections_max: usize,
+    /// Targets are reached by name, `a.test`, and not by address.
+    named: bool,
     change: Box<dyn FnOnce(&mut Config)>,
 }
 
@@ -71,9 +79,12 @@ struct Setup {
 struct Gate {
     world: World,
     gateway: Rc<Gateway<SimNet>>,
+    hub: Arc<Hub>,
+    /// What a next epoch is made of, besides its policy.
+    virtual_keys: Value,
+    lines: String,
     targets: BTreeMap<&'static str, Rc<Target>>,
     counters: Arc<Counters>,
-    hub: Arc<Hub>,
     unread: RefCell<Unwritten>,
 }
 
@@ -91,6 +102,7 @@ impl Setup {
             client_link: Link::default(),
             upstream_link: Link::default(),
             connections_max: 1000,
+            named: false,
             change: Box::new(|_| {}),
         }
     }
@@ -130,41 +142,56 @@ impl Setup {
         self
     }
 
+    /// Reaches the targets by name.
+    fn named(mut self) -> Setup {
+        self.named = true;
+        self
+    }
+
     fn open(self) -> Gate {
         let world = World::new(self.seed);
         let mut targets = BTreeMap::new();
         let mut keys = serde_json::Map::new();
         for (at, (name, provider)) in self.targets.iter().enumerate() {
             let address = SocketAddr::from(([10, 0, 0, at as u8 + 1], 80));
-            let url = format!("http://{}/v1", address.ip());
+            let host = if self.named { host(name) } else { address.ip().to_string() };
+            world.name(&host, &[address.ip()]);
+            let url = format!("http://{host}/v1");
             let key = json!({"provider": provider, "base_url": url, "api_key": "sk-sim"});
             keys.insert((*name).to_owned(), key);
             targets.insert(*name, Target::listen(&world, address, self.upstream_link, name));
         }
-        let file = json!({"virtual_keys": keys, "configs": {"main": self.policy}});
-        let mut config = checked(&file, &self.file);
+        let virtual_keys = Value::Object(keys);
+        let mut config = configured(&virtual_keys, &self.policy, &self.file);
         (self.change)(&mut config);
-        let client_tls = trust();
-        let epoch = Arc::new(Epoch { number: 1, config, server_tls: None, client_tls });
-        let hub = Arc::new(Hub::new(epoch, Vec::new()));
+        let hub = Arc::new(Hub::new(epoch(1, config), Vec::new()));
         let (sender, unread) = LogSender::unwritten(0, 7);
         let counters = Arc::new(Counters::default());
         let listeners = vec![client::address()];
-        let core = Core::new(
-            world.net(),
-            Arc::clone(&hub),
-            Some(sender),
-            Arc::clone(&counters),
-            listeners,
-        );
+        let for_core = Arc::clone(&hub);
+        let core = Core::new(world.net(), for_core, Some(sender), Arc::clone(&counters), listeners);
         let gateway = Rc::new(Gateway::new(core, self.connections_max));
         let serving = Rc::clone(&gateway);
         world.listen_over(client::address(), self.client_link, move |reader, writer| {
             serving.connected(reader, writer, SocketAddr::from(([127, 0, 0, 1], 50_000)));
             async {}
         });
-        Gate { world, gateway, targets, counters, hub, unread: RefCell::new(unread) }
+        let (lines, unread) = (self.file, RefCell::new(unread));
+        Gate { world, gateway, hub, virtual_keys, lines, targets, counters, unread }
     }
+}
+
+/// The name of a target's host, where targets have names.
+fn host(target: &str) -> String {
+    format!("{target}.test")
+}
+
+fn epoch(number: u64, config: Config) -> Arc<Epoch> {
+    Arc::new(Epoch { number, config, server_tls: None, client_tls: trust() })
+}
+
+fn configured(virtual_keys: &Value, policy: &Value, lines: &str) -> Config {
+    checked(&json!({"virtual_keys": virtual_keys, "configs": {"main": policy}}), lines)
 }
 
 /// YAML takes JSON for what it is, so a map may be built as one and more lines be put around it.
@@ -190,6 +217,16 @@ impl Gate {
 
     fn target(&self, name: &str) -> &Target {
         self.targets.get(name).unwrap_or_else(|| panic!("there is no target {name}"))
+    }
+
+    /// A next epoch, with this policy: what a reload publishes.
+    fn next_epoch(&self, number: u64, policy: &Value) -> Arc<Epoch> {
+        epoch(number, configured(&self.virtual_keys, policy, &self.lines))
+    }
+
+    /// From now on a look-up of this target's name ends so.
+    fn look_up(&self, target: &str, lookup: Lookup) {
+        self.world.net().name(&host(target), lookup);
     }
 
     /// A plain call, from connect to its answer.
@@ -258,6 +295,15 @@ impl Gate {
         records.remove(0)
     }
 
+    /// What exchanges and upstream connections took is all given back.
+    fn holds_nothing(&self) {
+        let Counters { in_flight, exchange_bytes, streams_open, .. } = &*self.counters;
+        let held = [in_flight.get(), exchange_bytes.get(), streams_open.get()];
+        assert_eq!(held, [0; 3], "exchanges, bytes and streams are still held");
+        let upstream = [self.counters.upstream_open.get(), self.counters.upstream_idle.get()];
+        assert_eq!(upstream[0], upstream[1], "upstream connections open and idle");
+    }
+
     /// Drains; nothing may be left then but what runs as long as a core does.
     fn close(&self) {
         self.gateway.drain();
@@ -272,6 +318,9 @@ impl Gate {
             let probe_until = known.breaker().probe_until;
             assert_eq!(probe_until, Instant::default(), "{} is held for tried", watched.path);
         }
+        let Counters { connections_open, upstream_idle, .. } = &*self.counters;
+        assert_eq!((connections_open.get(), upstream_idle.get()), (0, 0), "gauges that lie");
+        self.holds_nothing();
     }
 }
 
@@ -283,5 +332,5 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// The wheel and the sweeper of the pool.
+/// The wheel, and what is done beside the connections.
 const CORE_TASKS: usize = 2;

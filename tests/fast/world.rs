@@ -38,6 +38,17 @@ pub struct SimNet(Rc<State>);
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 type Accept = Rc<dyn Fn(SimReader, SimWriter) -> Task>;
 
+/// What becomes of looking a name up.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// It has these addresses, known after so long.
+    Gives(Vec<IpAddr>, Duration),
+    /// There is no such name, known after so long.
+    Fails(Duration),
+    /// Nobody answers the question.
+    Stalls,
+}
+
 /// Who answers at an address.
 #[derive(Clone)]
 enum Listener {
@@ -57,7 +68,9 @@ struct State {
     timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
     next_timer: Cell<u64>,
     listeners: RefCell<HashMap<SocketAddr, Listener>>,
-    names: RefCell<HashMap<String, Vec<IpAddr>>>,
+    names: RefCell<HashMap<String, Lookup>>,
+    /// What the civil clock is ahead of its first course, in nanoseconds; below zero: behind.
+    clock_ahead: Cell<i64>,
     open: Cell<usize>,
     shuffled: Cell<bool>,
 }
@@ -87,6 +100,7 @@ impl World {
             next_timer: Cell::new(0),
             listeners: RefCell::default(),
             names: RefCell::default(),
+            clock_ahead: Cell::new(0),
             open: Cell::new(0),
             shuffled: Cell::new(false),
         };
@@ -138,7 +152,7 @@ impl World {
 
     /// Makes a name resolve to these addresses.
     pub fn name(&self, host: &str, addresses: &[IpAddr]) {
-        self.state.names.borrow_mut().insert(host.to_owned(), addresses.to_vec());
+        self.net().name(host, Lookup::Gives(addresses.to_vec(), Duration::ZERO));
     }
 
     /// Runs until the future is ready. Panics if nothing could ever wake it again.
@@ -295,6 +309,16 @@ impl SimNet {
         self.0.listeners.borrow_mut().remove(&address);
     }
 
+    /// From now on a look-up of this name ends so.
+    pub fn name(&self, host: &str, lookup: Lookup) {
+        self.0.names.borrow_mut().insert(host.to_owned(), lookup);
+    }
+
+    /// Sets the civil clock by so many seconds, back if below zero. The monotonic clock does not notice.
+    pub fn set_clock_by(&self, seconds: i64) {
+        self.0.clock_ahead.set(self.0.clock_ahead.get() + seconds * 1_000_000_000);
+    }
+
     /// See [`World::silence`].
     pub fn silence(&self, address: SocketAddr) {
         self.0.listeners.borrow_mut().insert(address, Listener::Silent);
@@ -310,7 +334,8 @@ impl Net for SimNet {
     }
 
     fn unix_now(&self) -> UnixTime {
-        UnixTime { nanos: UNIX_START_NANOS + self.0.now.get().nanos }
+        let nanos = UNIX_START_NANOS + self.0.now.get().nanos;
+        UnixTime { nanos: nanos.saturating_add_signed(self.0.clock_ahead.get()) }
     }
 
     fn random(&self) -> u64 {
@@ -339,9 +364,20 @@ impl Net for SimNet {
         if let Ok(literal) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(literal, port)]);
         }
-        let addresses = self.0.names.borrow().get(host).cloned();
-        let addresses = addresses.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+        let lookup = self.0.names.borrow().get(host).cloned();
+        let unknown = || Err(io::ErrorKind::NotFound.into());
+        match lookup {
+            None => unknown(),
+            Some(Lookup::Stalls) => std::future::pending().await,
+            Some(Lookup::Fails(after)) => {
+                self.sleep_until(self.now().after(after)).await;
+                unknown()
+            }
+            Some(Lookup::Gives(addresses, after)) => {
+                self.sleep_until(self.now().after(after)).await;
+                Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+            }
+        }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {

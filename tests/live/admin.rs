@@ -19,7 +19,7 @@ on_both_drivers!(metrics_and_health_tell_of_traffic, it_answers_while_the_gatewa
 const TOKEN: &str = "the-token-of-the-tests";
 
 /// [`simple`] with the token of the tests.
-fn config(port: u16) -> String {
+pub fn config(port: u16) -> String {
     format!("admin: {{ token: {TOKEN} }}\n{}", simple(port))
 }
 
@@ -38,14 +38,14 @@ fn with_token(gateway: &Gateway, method: &str, path: &str) -> Answer {
     ask(gateway, method, path, &format!("authorization: Bearer {TOKEN}\r\n"))
 }
 
-fn get(gateway: &Gateway, path: &str) -> Value {
+pub fn get(gateway: &Gateway, path: &str) -> Value {
     let got = with_token(gateway, "GET", path);
     assert_eq!(got.status, 200, "{path}: {}", got.text());
     got.json()
 }
 
 /// The sum of a metric over all workers.
-fn metric(gateway: &Gateway, name: &str) -> f64 {
+pub fn metric(gateway: &Gateway, name: &str) -> f64 {
     let text = with_token(gateway, "GET", "/metrics").text().to_owned();
     let samples = text
         .lines()
@@ -55,6 +55,15 @@ fn metric(gateway: &Gateway, name: &str) -> f64 {
         .collect();
     assert!(!values.is_empty(), "{name} is in\n{text}");
     values.iter().sum()
+}
+
+/// The same of the samples with this label.
+pub fn labelled(gateway: &Gateway, name: &str, label: &str) -> f64 {
+    let text = with_token(gateway, "GET", "/metrics").text().to_owned();
+    let samples = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
+    samples
+        .map(|line| line.rsplit(' ').next().and_then(|it| it.parse().ok()).unwrap_or(0.0))
+        .fold(0.0, |a, b: f64| a + b)
 }
 
 #[test]
@@ -109,6 +118,16 @@ fn metrics_and_health_tell_of_traffic(driver: Driver) {
     assert_eq!(metric(&gateway, "trunkline_log_queued_total"), 3.0);
     assert_eq!(metric(&gateway, "trunkline_log_dropped_total"), 0.0);
     assert_eq!(metric(&gateway, "trunkline_bugs_total"), 0.0);
+    assert_eq!(metric(&gateway, "trunkline_upstream_open"), 1.0);
+    assert_eq!(labelled(&gateway, "trunkline_exchanges_ended_total", "status=\"2xx\""), 3.0);
+    assert_eq!(metric(&gateway, "trunkline_exchange_duration_seconds_count"), 3.0);
+    assert_eq!(metric(&gateway, "trunkline_gateway_duration_seconds_count"), 3.0);
+    assert!(metric(&gateway, "trunkline_client_sent_bytes_total") > 100.0);
+    wait_for("the end", || (metric(&gateway, "trunkline_in_flight") == 0.0).then_some(()));
+    assert!(metric(&gateway, "trunkline_log_queue_limit_bytes") > 1e6);
+    wait_for("a sample of each worker's lag", || {
+        (metric(&gateway, "trunkline_event_loop_lag_seconds_count") > 2.0).then_some(())
+    });
     let open = || metric(&gateway, "trunkline_connections_open");
     wait_for("one open connection", || (open() == 1.0).then_some(()));
     let health = get(&gateway, "/admin/v1/health");
@@ -123,6 +142,7 @@ fn metrics_and_health_tell_of_traffic(driver: Driver) {
 #[test]
 fn the_metrics_page_keeps_to_the_text_format() {
     let gateway = Plan::new(Driver::Epoll).admin().workers(2).config(config(1)).start();
+    assert_eq!(gateway.connect().post("/v1/chat/completions", &chat("m")).status, 502);
     let got = with_token(&gateway, "GET", "/metrics");
     assert_eq!(got.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert!(got.text().ends_with('\n'));
@@ -139,7 +159,10 @@ fn the_metrics_page_keeps_to_the_text_format() {
         } else {
             let (name, value) = line.rsplit_once(' ').expect("a sample");
             let name = name.split('{').next().expect("a name");
-            assert_eq!(name, family, "{line}");
+            let part = name.strip_prefix(family).expect("a sample of the family");
+            let histogram = got.text().contains(&format!("# TYPE {family} histogram\n"));
+            let parts: &[&str] = if histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
+            assert!(parts.contains(&part), "{line}");
             assert!(value.parse::<f64>().is_ok(), "{line}");
         }
     }
@@ -209,7 +232,7 @@ fn lists_name_everything_and_show_no_credential() {
     let api_keys = get(&gateway, "/admin/v1/api-keys");
     assert_eq!(api_keys["data"][0]["name"], "tests");
     assert_eq!(api_keys["data"][0]["config"], "plain");
-    for path in ["virtual-keys", "configs", "api-keys", "epochs", "health"] {
+    for path in ["virtual-keys", "configs", "api-keys", "epochs", "health", "slow"] {
         let text = get(&gateway, &format!("/admin/v1/{path}")).to_string();
         assert!(!text.contains(&CREDENTIAL[..CREDENTIAL.len() - 4]), "{text}");
         assert!(!text.contains(TOKEN), "{text}");

@@ -22,6 +22,7 @@ mod health;
 mod integrity;
 mod leaks;
 mod log;
+mod overload;
 mod quickstart;
 mod reload;
 mod routing;

@@ -52,6 +52,7 @@ impl Seen {
         match (&self.refused, messages.is_empty()) {
             (Some(error), true) => format!("refused: {error}"),
             (Some(error), false) => format!("{}, then refused: {error}", messages.join(", ")),
+            (None, true) if self.partial > 0 => format!("{} B handed on, waits", self.partial),
             (None, true) => "waits".to_owned(),
             (None, false) => messages.join(", "),
         }

@@ -82,6 +82,20 @@ fn statuses(seen: &Seen, expected: &[&str]) -> bool {
 /// The cases, under the numbers of the tests in `tests/fast/monoio_http_faults.rs`.
 pub const CASES: &[Case] = &[
     Case {
+        name: CONTROL,
+        sent: "nothing wrong: a request with a body, then another",
+        wanted: "both",
+        ask: Ask::Serve(
+            || {
+                text(
+                    "POST /one HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\
+                     GET /two HTTP/1.1\r\nHost: a\r\n\r\n",
+                )
+            },
+            |seen| statuses(seen, &["/one", "/two"]) && seen.messages[0].body == b"abc",
+        ),
+    },
+    Case {
         name: "01-huge-name",
         sent: "a header name of 70,000 bytes",
         wanted: "refused",
@@ -325,6 +339,9 @@ pub const CASES: &[Case] = &[
         ),
     },
 ];
+
+/// The case that every codec must pass, or the comparison itself is broken.
+pub const CONTROL: &str = "00-control";
 
 /// A request that two readers could understand differently.
 const fn doubtful(name: &'static str, sent: &'static str, pieces: fn() -> Vec<Bytes>) -> Case {

@@ -37,13 +37,18 @@ impl Codec for Hyper {
                 let mut body = Vec::new();
                 let mut incoming = request.into_body();
                 while let Some(frame) = incoming.frame().await {
-                    let data = frame.ok().and_then(|frame| frame.into_data().ok());
-                    let data = data.unwrap_or_default();
+                    let data = match frame {
+                        Ok(frame) => frame.into_data().unwrap_or_default(),
+                        Err(error) => {
+                            seen.borrow_mut().refused = Some(error.to_string());
+                            return Err(error);
+                        }
+                    };
                     seen.borrow_mut().partial += data.len();
                     body.extend_from_slice(&data);
                 }
                 seen.borrow_mut().messages.push(Message { what, body });
-                Ok::<_, Infallible>(Response::new(Full::new(answer)))
+                Ok(Response::new(Full::new(answer)))
             }
         });
         let connection =

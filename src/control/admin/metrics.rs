@@ -1,31 +1,22 @@
 //! `GET /metrics`: everything that is counted, in Prometheus' text format.
 
-use std::fmt::{Display, Write};
-
-use super::Process;
-use crate::{io::log::LogStats, journal::metrics::Counters};
-
-/// The text format's own content type.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use super::{
+    Process,
+    families::{EXCHANGE_TIMES, LOG, WORKER, WORKER_LABELLED},
+    page::{Kind, Labels, Page},
+};
+use crate::journal::histogram::Histogram;
 
 /// The whole page.
 pub fn text(process: &Process) -> String {
-    let mut page = Page(String::with_capacity(16 * 1024));
+    let mut page = Page::new();
     about_process(process, &mut page);
     about_epoch(process, &mut page);
-    for (name, kind, help, read) in WORKER {
-        page.family(name, *kind, help);
-        for (number, counters) in process.counters.iter().enumerate() {
-            page.sample(name, &[("worker", &number)], read(counters));
-        }
-    }
-    if let Some(log) = &process.log {
-        let stats = log.stats();
-        for (name, kind, help, read) in LOG {
-            page.one(name, *kind, help, read(&stats));
-        }
-    }
-    page.0
+    about_ceilings(process, &mut page);
+    about_workers(process, &mut page);
+    about_exchanges(process, &mut page);
+    about_log(process, &mut page);
+    page.text()
 }
 
 fn about_process(process: &Process, page: &mut Page) {
@@ -74,152 +65,84 @@ fn resident_bytes() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Counter,
-    Gauge,
+/// The ceilings that all workers share.
+fn about_ceilings(process: &Process, page: &mut Page) {
+    let help = "What limits.memory allows, in bytes.";
+    page.one("trunkline_memory_limit_bytes", Kind::Gauge, help, process.hub.memory.total());
+    if let Some(most) = process.hub.epoch().config.limits.in_flight {
+        let help = "What limits.in_flight allows; absent if that is auto.";
+        page.one("trunkline_in_flight_limit", Kind::Gauge, help, most);
+    }
 }
 
-type Labels<'a> = &'a [(&'static str, &'a dyn Display)];
-
-/// The page as it grows. Writing into a string cannot fail.
-struct Page(String);
-
-impl Page {
-    fn family(&mut self, name: &str, kind: Kind, help: &str) {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        };
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    /// A sample. Values of labels are ours and hold nothing that must be escaped.
-    fn sample(&mut self, name: &str, labels: Labels<'_>, value: impl Display) {
-        self.0.push_str(name);
-        for (at, (label, text)) in labels.iter().enumerate() {
-            let before = if at == 0 { '{' } else { ',' };
-            let _ = write!(self.0, "{before}{label}=\"{text}\"");
+fn about_workers(process: &Process, page: &mut Page) {
+    let workers = || process.counters.iter().enumerate();
+    for (name, kind, help, read) in WORKER {
+        page.family(name, *kind, help);
+        for (number, counters) in workers() {
+            page.sample(name, &[("worker", &number)], read(counters));
         }
-        let after = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.0, "{after} {value}");
     }
-
-    fn one(&mut self, name: &str, kind: Kind, help: &str, value: impl Display) {
-        self.family(name, kind, help);
-        self.sample(name, &[], value);
+    for (name, kind, help, label, samples) in WORKER_LABELLED {
+        page.family(name, *kind, help);
+        for (number, counters) in workers() {
+            for (value, text) in samples(counters) {
+                page.sample(name, &[("worker", &number), (label, &text)], value);
+            }
+        }
+    }
+    let name = "trunkline_event_loop_lag_seconds";
+    page.family(
+        name,
+        Kind::Histogram,
+        "How late a worker's event loop comes, sampled ten times a second.",
+    );
+    for (number, counters) in workers() {
+        let read = Histogram::read(std::iter::once(&counters.lag.samples));
+        page.histogram(name, &[("worker", &number)], &read);
+    }
+    let name = "trunkline_event_loop_lag_recent_seconds";
+    page.family(name, Kind::Gauge, "The longest lag of the last five to ten seconds.");
+    for (number, counters) in workers() {
+        let seconds = counters.lag.recent_nanos.get() as f64 / 1e9;
+        page.sample(name, &[("worker", &number)], seconds);
     }
 }
 
-type Row<T> = (&'static str, Kind, &'static str, fn(&T) -> u64);
+/// Of all workers together: a histogram a worker would make the page long and tell nothing more.
+fn about_exchanges(process: &Process, page: &mut Page) {
+    for (name, help, read) in EXCHANGE_TIMES {
+        page.family(name, Kind::Histogram, help);
+        let all = process.counters.iter().map(|counters| read(&counters.ended));
+        page.histogram(name, &[], &Histogram::read(all));
+    }
+    let name = "trunkline_cost_usd_total";
+    page.family(name, Kind::Counter, "What exchanges that have a price cost, in US dollars.");
+    for (number, counters) in process.counters.iter().enumerate() {
+        let usd = counters.ended.cost_pico_usd.get() as f64 / 1e12;
+        page.sample(name, &[("worker", &number)], usd);
+    }
+}
 
-/// What each worker counts.
-const WORKER: &[Row<Counters>] = &[
-    ("trunkline_connections_open", Kind::Gauge, "Client connections that are open.", |c| {
-        c.connections_open.get()
-    }),
-    ("trunkline_connections_total", Kind::Counter, "Client connections accepted.", |c| {
-        c.connections.get()
-    }),
-    (
-        "trunkline_connections_refused_total",
-        Kind::Counter,
-        "Client connections refused because limits.connections was reached.",
-        |c| c.connections_refused.get(),
-    ),
-    (
-        "trunkline_tls_failures_total",
-        Kind::Counter,
-        "TLS handshakes with clients that failed.",
-        |c| c.tls_failures.get(),
-    ),
-    (
-        "trunkline_malformed_heads_total",
-        Kind::Counter,
-        "Requests whose head was not HTTP; they make no log record.",
-        |c| c.malformed_heads.get(),
-    ),
-    ("trunkline_exchanges_total", Kind::Counter, "Exchanges begun.", |c| c.exchanges.get()),
-    ("trunkline_attempts_total", Kind::Counter, "Attempts made at targets.", |c| c.attempts.get()),
-    (
-        "trunkline_clients_gone_total",
-        Kind::Counter,
-        "Exchanges whose client went away before the end.",
-        |c| c.clients_gone.get(),
-    ),
-    (
-        "trunkline_truncated_total",
-        Kind::Counter,
-        "Answers whose upstream broke after the client had a part of them.",
-        |c| c.truncated.get(),
-    ),
-    ("trunkline_bugs_total", Kind::Counter, "Panics caught: each is a bug.", |c| c.bugs.get()),
-    (
-        "trunkline_metadata_ignored_total",
-        Kind::Counter,
-        "Metadata headers that were not JSON and so ignored.",
-        |c| c.metadata_ignored.get(),
-    ),
-    (
-        "trunkline_upstream_connections_total",
-        Kind::Counter,
-        "Connections to upstreams opened.",
-        |c| c.upstream_connections.get(),
-    ),
-    (
-        "trunkline_upstream_reused_total",
-        Kind::Counter,
-        "Attempts on a connection from the pool.",
-        |c| c.upstream_reused.get(),
-    ),
-    (
-        "trunkline_upstream_idle",
-        Kind::Gauge,
-        "Connections to upstreams that idle in the pool.",
-        |c| c.upstream_idle.get(),
-    ),
-];
-
-/// What the request log counts.
-const LOG: &[Row<LogStats>] = &[
-    ("trunkline_log_queued_total", Kind::Counter, "Log records queued.", |s| s.queued),
-    (
-        "trunkline_log_dropped_total",
-        Kind::Counter,
-        "Log records dropped because the queue was full.",
-        |s| s.dropped,
-    ),
-    ("trunkline_log_written_total", Kind::Counter, "Log records in a file.", |s| s.written),
-    (
-        "trunkline_log_lost_total",
-        Kind::Counter,
-        "Log records given up at the stop because the disk refused them.",
-        |s| s.lost,
-    ),
-    ("trunkline_log_queue_depth", Kind::Gauge, "Log records queued, not yet written.", |s| s.depth),
-    (
-        "trunkline_log_written_bytes_total",
-        Kind::Counter,
-        "Bytes of records and bodies written.",
-        |s| s.written_bytes,
-    ),
-    ("trunkline_log_write_errors_total", Kind::Counter, "Writes that the disk refused.", |s| {
-        s.write_errors
-    }),
-    ("trunkline_log_sync_errors_total", Kind::Counter, "Syncs that failed.", |s| s.sync_errors),
-    (
-        "trunkline_log_deleted_segments_total",
-        Kind::Counter,
-        "Segments deleted by retention.",
-        |s| s.deleted_segments,
-    ),
-    ("trunkline_log_bodies_written_total", Kind::Counter, "Bodies in a file.", |s| {
-        s.bodies_written
-    }),
-    (
-        "trunkline_log_bodies_dropped_total",
-        Kind::Counter,
-        "Bodies dropped because their queue was full or the disk refused.",
-        |s| s.bodies_dropped,
-    ),
-];
+fn about_log(process: &Process, page: &mut Page) {
+    let Some(log) = &process.log else { return };
+    let stats = log.stats();
+    for (name, kind, help, read) in LOG {
+        page.one(name, *kind, help, read(&stats));
+    }
+    let names = ["trunkline_log_queue_bytes", "trunkline_log_queue_limit_bytes"];
+    let helps = ["Bytes that a worker's log queue holds.", "Bytes that it may hold."];
+    for at in 0..2 {
+        page.family(names[at], Kind::Gauge, helps[at]);
+        for (number, level) in log.queues().enumerate() {
+            let value = [level.bytes, level.bytes_max][at];
+            page.sample(names[at], &[("worker", &number)], value);
+        }
+    }
+    if let Some(level) = log.body_queue() {
+        let help = "Bytes of bodies that wait to be logged.";
+        page.one("trunkline_log_body_queue_bytes", Kind::Gauge, help, level.bytes);
+        let help = "Bytes of bodies that may wait.";
+        page.one("trunkline_log_body_queue_limit_bytes", Kind::Gauge, help, level.bytes_max);
+    }
+}

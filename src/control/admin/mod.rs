@@ -3,7 +3,9 @@
 
 mod answer;
 mod door;
+mod families;
 mod metrics;
+mod page;
 mod routes;
 mod show;
 pub mod token;
@@ -25,7 +27,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
 };
 
-use super::{gateway::Event, reload::Reloads};
+use super::{gateway::Event, reload::Reloads, slow::SlowRequests};
 use crate::{
     base::{limits, units::UnixTime},
     config::Config,
@@ -44,6 +46,8 @@ pub struct Process {
     pub counters: Vec<Arc<Counters>>,
     /// The log's; `None`: it is off.
     pub log: Option<Arc<LogCounters>>,
+    /// The slow requests.
+    pub slow: Arc<SlowRequests>,
     /// What the workers run on.
     pub driver: Driver,
     /// The process's clock.

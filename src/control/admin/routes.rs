@@ -17,7 +17,7 @@ use super::{
     Process,
     answer::{error, not_yet, ok},
     door::door,
-    metrics, show,
+    metrics, page, show,
     token::Tokens,
 };
 use crate::control::{gateway::Event, reload::Outcome};
@@ -40,6 +40,7 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/metrics", get(metrics_text))
         .route("/admin/v1/health", get(health))
         .route("/admin/v1/epochs", get(epochs))
+        .route("/admin/v1/slow", get(slow))
         .route("/admin/v1/virtual-keys", get(virtual_keys).fallback(later))
         .route("/admin/v1/configs", get(configs).fallback(later))
         .route("/admin/v1/api-keys", get(api_keys).fallback(later))
@@ -69,7 +70,7 @@ const LATER: &[&str] = &[
 
 async fn metrics_text(State(gate): Desk) -> Response {
     let text = metrics::text(&gate.process);
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+    ([(header::CONTENT_TYPE, page::CONTENT_TYPE)], text).into_response()
 }
 
 async fn health(State(gate): Desk) -> Response {
@@ -78,6 +79,10 @@ async fn health(State(gate): Desk) -> Response {
 
 async fn epochs(State(gate): Desk) -> Response {
     ok(show::epochs(&gate.process))
+}
+
+async fn slow(State(gate): Desk) -> Response {
+    ok(show::slow(&gate.process))
 }
 
 async fn virtual_keys(State(gate): Desk) -> Response {
@@ -131,7 +136,7 @@ async fn wrong_method(method: Method) -> Response {
 }
 
 async fn unknown() -> Response {
-    let message = "no such route: there are /metrics and, below /admin/v1, health, epochs, virtual-keys, configs, \
-                   api-keys and reload";
+    let message = "no such route: there are /metrics and, below /admin/v1, health, epochs, slow, virtual-keys, \
+                   configs, api-keys and reload";
     error(StatusCode::NOT_FOUND, "not_found_error", message)
 }

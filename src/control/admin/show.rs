@@ -8,7 +8,7 @@ use crate::{
     base::{limits, secret::Secret},
     config::{ApiKey, Config, PooledCredential, VirtualKey},
     io::hub::Epoch,
-    journal::metrics::Counters,
+    journal::{metrics::Counters, slow::SlowRequest},
 };
 
 /// `GET /admin/v1/health`
@@ -49,7 +49,14 @@ fn worker(number: usize, counters: &Counters) -> Value {
         "accepted": counters.connections.get(),
         "refused": counters.connections_refused.get(),
         "exchanges": counters.exchanges.get(),
+        "in_flight": counters.in_flight.get(),
+        "streams": counters.streams_open.get(),
+        "refused_in_flight": counters.refused_in_flight.get(),
+        "refused_memory": counters.refused_memory.get(),
+        "memory_bytes": counters.exchange_bytes.get() + counters.log_bytes.get(),
+        "event_loop_lag_ms": millis(counters.lag.recent_nanos.get()),
         "pool": {
+            "open": counters.upstream_open.get(),
             "idle": counters.upstream_idle.get(),
             "opened": counters.upstream_connections.get(),
             "reused": counters.upstream_reused.get(),
@@ -87,6 +94,56 @@ pub fn epochs(process: &Process) -> Value {
         "refused": told.refused,
         "refused_now": refused,
     })
+}
+
+/// `GET /admin/v1/slow`: the last exchanges that took longer than `slow_request`, the newest first.
+pub fn slow(process: &Process) -> Value {
+    let config = &process.hub.epoch().config;
+    json!({
+        "slow_request_ms": config.slow_request.map(|slow| millis(slow.as_nanos() as u64)),
+        "data": process.slow.last().iter().map(|(core, it)| slow_request(*core, it)).collect::<Vec<_>>(),
+    })
+}
+
+fn slow_request(core: usize, slow: &SlowRequest) -> Value {
+    let stages: serde_json::Map<String, Value> =
+        slow.stages().map(|(name, nanos)| (name.to_owned(), json!(millis(nanos)))).collect();
+    let attempts = slow.attempts.iter().map(|attempt| {
+        json!({
+            "target": attempt.target,
+            "provider": attempt.provider,
+            "virtual_key": attempt.virtual_key,
+            "status": attempt.status,
+            "from_ms": millis(attempt.started),
+            "to_ms": (attempt.ended > 0).then(|| millis(attempt.ended)),
+            "left": (!attempt.left.is_empty()).then_some(attempt.left),
+        })
+    });
+    json!({
+        "request_id": slow.request_id.to_string(),
+        "at": time(slow.accepted_unix),
+        "waited_ms": millis(slow.waited_nanos),
+        "status": slow.status,
+        "error": (!slow.error.is_empty()).then_some(slow.error),
+        "method": slow.method,
+        "path": slow.path,
+        "api_key": slow.api_key,
+        "config": slow.config,
+        "model": slow.model,
+        "stream": slow.stream,
+        "bytes_in": slow.bytes_in,
+        "bytes_out": slow.bytes_out,
+        "stages_ms": stages,
+        "attempts": attempts.collect::<Vec<_>>(),
+        "attempts_omitted": slow.attempts_omitted,
+        "worker": core,
+        "event_loop_lag_ms": millis(slow.core.lag_nanos),
+        "in_flight": slow.core.in_flight,
+    })
+}
+
+fn millis(nanos: u64) -> f64 {
+    nanos as f64 / 1e6
 }
 
 /// `GET /admin/v1/virtual-keys`

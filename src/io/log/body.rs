@@ -68,6 +68,11 @@ impl BodyQueue {
         }
     }
 
+    /// Bytes of the bodies that wait.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
     pub(super) fn submit(&self, body: BodyEntry) -> Submitted {
         let bytes = body.len();
         let held = self.held_bytes.fetch_add(bytes, Ordering::AcqRel);

@@ -11,6 +11,7 @@
 mod body;
 pub mod disk;
 mod keeper;
+mod level;
 mod queue;
 pub mod read;
 pub mod recovery;
@@ -32,6 +33,7 @@ use std::{
 };
 
 pub use body::BodyEntry;
+pub use level::QueueLevel;
 pub use queue::{LogSender, Submitted, Unwritten};
 pub use recovery::Recovery;
 

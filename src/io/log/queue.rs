@@ -94,6 +94,14 @@ impl LogSender {
             && self.lane.held_bytes.load(Ordering::Acquire) + longest <= self.lane.held_bytes_max
     }
 
+    /// Bytes that this core's queue holds; the first core answers for the queue of bodies, which all share.
+    #[must_use]
+    pub fn queued_bytes(&self) -> u64 {
+        let of_bodies = self.bodies.as_ref().filter(|_| self.lane.core == 0);
+        let bodies = of_bodies.map_or(0, |bodies| bodies.held_bytes());
+        (self.lane.held_bytes() + bodies) as u64
+    }
+
     /// Whether bodies are logged at all.
     #[must_use]
     pub fn wants_bodies(&self) -> bool {
@@ -180,6 +188,16 @@ impl Lane {
             held_bytes: AtomicUsize::new(0),
             held_bytes_max,
         }
+    }
+
+    /// Bytes of its pages.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The most that they may be.
+    pub(super) fn held_bytes_max(&self) -> usize {
+        self.held_bytes_max
     }
 
     fn add_page(&self, words: usize) -> Option<Arc<Page>> {

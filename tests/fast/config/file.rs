@@ -19,7 +19,6 @@ fn the_documented_example_earns_only_what_this_version_lacks() {
         [
             "27:5: api_keys[0].limits: not in this version of Trunkline; remove it",
             "29:1: cache: not in this version of Trunkline; remove it",
-            "31:70: limits.memory: not in this version of Trunkline; remove it",
         ]
     );
     let warned: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
@@ -33,7 +32,7 @@ fn the_documented_example_earns_only_what_this_version_lacks() {
 fn implemented() -> String {
     let lacks = |line: &&str| !line.starts_with("cache:") && !line.contains("requests: 600/min");
     let text: Vec<&str> = EXAMPLE.lines().filter(lacks).collect();
-    text.join("\n").replace(", memory: 2GiB", "")
+    text.join("\n")
 }
 
 #[test]
@@ -67,6 +66,16 @@ fn the_documented_example_compiles() {
     assert_eq!((log.sync_every, log.on_full), (Duration::from_millis(200), OnFull::Drop));
     assert_eq!(config.timeouts.first_byte, Duration::from_secs(600));
     assert_eq!(config.limits.upload_bytes, 1 << 30);
+    assert_eq!((config.limits.memory_bytes, config.limits.in_flight), (2 << 30, None));
+}
+
+#[test]
+fn ceilings_and_what_is_slow_are_set() {
+    let config = good("limits: { in_flight: 500, memory: 64MiB }\nslow_request: 2500ms");
+    assert_eq!((config.limits.memory_bytes, config.limits.in_flight), (64 << 20, Some(500)));
+    assert_eq!(config.slow_request, Some(Duration::from_millis(2500)));
+    assert_eq!(good("slow_request: off").slow_request, None);
+    assert_eq!(good("limits: { in_flight: auto }").limits.in_flight, None);
 }
 
 #[test]

@@ -132,8 +132,25 @@ const BAD: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "limits: { memory: 2GiB }",
-        &["1:11: limits.memory: not in this version of Trunkline; remove it"],
+        "limits: { memory: 1MiB, in_flight: 0, reserve: worst }\nslow_request: never",
+        &[
+            "1:19: limits.memory: expected a size from 16MiB to 1024TiB, found \"1MiB\"",
+            "1:36: limits.in_flight: expected a whole number from 1 to 10000000, found 0",
+            "1:39: limits.reserve: not in this version of Trunkline; remove it",
+            "2:15: slow_request: expected a span of time, found \"never\"; write e.g. 200ms, 5s, 10m, 1h or 30d",
+        ],
+    ),
+    (
+        "limits: { body: 1GiB, memory: 1GiB }",
+        &[
+            "1:31: limits.memory: limits.memory (1073741824 bytes) has no room for one body of limits.body (1073741824 bytes): raise it, or lower limits.body",
+        ],
+    ),
+    (
+        "limits: { body: 3GiB }",
+        &[
+            "1:17: limits.body: limits.memory (2147483648 bytes) has no room for one body of limits.body (3221225472 bytes): raise it, or lower limits.body",
+        ],
     ),
     (
         "timeouts: { connect: 0s, idle: 30d, total: soon, read: 5s }",

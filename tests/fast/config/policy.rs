@@ -233,16 +233,17 @@ fn params_are_merged_and_dropped_paths_add_up() {
 #[test]
 fn several_credentials_stand_behind_one_virtual_key() {
     let config = good(
-        "virtual_keys: { a: { provider: openai, api_keys: [one, { key: two, weight: 0.5 }] }, b: { provider: openai, api_key: one } }",
+        "virtual_keys: { a: { provider: openai, api_keys: [one, { key: key-two, weight: 0.5 }] }, b: { provider: openai, api_key: one } }",
     );
     let [pooled, plain] = &config.virtual_keys[..] else { panic!() };
     assert_eq!(pooled.credential.as_ref().expect("the first").reveal(), "one");
     let all: Vec<_> =
         pooled.credentials.iter().map(|one| (one.secret.reveal(), one.weight)).collect();
-    assert_eq!(all, [("one", 1.0), ("two", 0.5)]);
+    assert_eq!(all, [("one", 1.0), ("key-two", 0.5)]);
     assert!(plain.credentials.is_empty());
-    let swapped = good("virtual_keys: { a: { provider: openai, api_keys: [{ key: two }, one] } }");
+    let swapped =
+        good("virtual_keys: { a: { provider: openai, api_keys: [{ key: key-two }, one] } }");
     assert_eq!(swapped.virtual_keys[0].credentials[1].id, pooled.credentials[0].id);
-    assert!(!format!("{config:?}").contains("two"));
+    assert!(!format!("{config:?}").contains("key-two"));
     assert!(!config.without_secrets().to_string().contains("\"one"));
 }

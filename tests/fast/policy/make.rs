@@ -283,6 +283,7 @@ pub fn config() -> Config {
         limits: Limits::default(),
         timeouts: Timeouts::default(),
         custom_hosts: CustomHosts::default(),
+        slow_request: None,
         trusted_proxies: Default::default(),
         cors: None,
         egress_proxy: None,

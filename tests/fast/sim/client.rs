@@ -48,6 +48,11 @@ impl Conn {
         let _ = self.writer.shutdown().await;
     }
 
+    /// Breaks the connection off.
+    pub fn reset(mut self) {
+        self.writer.reset();
+    }
+
     /// Waits for more bytes, at most so many; false: there will be none.
     pub async fn fill(&mut self, most: usize) -> bool {
         if self.ended.is_some() {

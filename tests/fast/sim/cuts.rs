@@ -8,7 +8,7 @@ struct Case {
     stream: bool,
     script: &'static str,
     messages: bool,
-    /// The cuts that are tried, unless more worlds are asked for: every byte, or every so many.
+    /// The cuts that are tried, unless every byte is asked for: one in so many.
     every: usize,
 }
 
@@ -37,7 +37,7 @@ impl Case {
         let mut answered = 0;
         // A cut in a head is the same for all of them: two of them try those.
         let from = if self.messages || self.provider == "anthropic" { 150 } else { 0 };
-        let every = if std::env::var_os("SIM_WORLDS").is_some() { 1 } else { self.every };
+        let every = if std::env::var_os("SIM_EVERY_BYTE").is_some() { 1 } else { self.every };
         // A stream may be cut behind the finish, in its usage and its end marker.
         let enough = if self.stream { 500 } else { 5 };
         for at in (from..100_000).step_by(every) {

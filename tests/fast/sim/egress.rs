@@ -68,8 +68,7 @@ impl Proxy {
         self.asked.borrow_mut().push(head.clone());
         let next = self.says.borrow_mut().pop_front();
         let acts = next.unwrap_or_else(|| vec![Act::say(OPENED)]);
-        let opens =
-            acts.iter().any(|act| matches!(act, Act::Say(said) if said.ends_with(b"\r\n\r\n")));
+        let opens = opens(&acts);
         for act in acts {
             match act {
                 Act::Say(bytes) => {
@@ -102,6 +101,18 @@ impl Proxy {
     fn then_says(&self, acts: impl IntoIterator<Item = Act>) {
         self.says.borrow_mut().push_back(acts.into_iter().collect());
     }
+}
+
+/// Whether what is said is a 200, whole, behind nothing but interim answers.
+fn opens(acts: &[Act]) -> bool {
+    let said =
+        acts.iter().filter_map(|act| if let Act::Say(said) = act { Some(&said[..]) } else { None });
+    let said = said.collect::<Vec<_>>().concat();
+    let said = String::from_utf8_lossy(&said);
+    let mut heads: Vec<&str> = said.split_terminator("\r\n\r\n").collect();
+    let last = heads.pop().unwrap_or_default();
+    let interim = heads.iter().all(|head| head.starts_with("HTTP/1.1 1"));
+    said.ends_with("\r\n\r\n") && interim && last.starts_with("HTTP/1.1 200")
 }
 
 async fn pass(mut reader: SimReader, mut writer: SimWriter) {

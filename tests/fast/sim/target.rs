@@ -27,7 +27,7 @@ pub struct Target {
     pub net: SimNet,
     /// What it says where its script says nothing else.
     text: RefCell<String>,
-    address: SocketAddr,
+    pub address: SocketAddr,
     link: Link,
     /// What the next connections meet, in order; then `usual`.
     next: RefCell<VecDeque<Conduct>>,
@@ -53,6 +53,8 @@ enum Conduct {
 pub enum Act {
     /// Waits for a whole request.
     Hear,
+    /// Waits for so many bytes of one.
+    HearBytes(usize),
     /// Sends these bytes.
     Say(Bytes),
     /// Sends these bytes over and over until it cannot.
@@ -125,6 +127,15 @@ impl Target {
                     }
                     None => return,
                 },
+                Act::HearBytes(count) => {
+                    while heard.len() < count {
+                        let more = receive(&mut reader, count - heard.len()).await;
+                        if more.is_empty() {
+                            return;
+                        }
+                        heard.extend_from_slice(&more);
+                    }
+                }
                 Act::Say(bytes) => {
                     let length = bytes.len() as u64;
                     if writer.write(WriteList::of(bytes)).await.0.is_err() {
@@ -144,7 +155,7 @@ impl Target {
                         self.net.sleep_until(next.min(end)).await;
                     }
                 }
-                Act::Stall => while !receive(&mut reader).await.is_empty() {},
+                Act::Stall => while !receive(&mut reader, 4096).await.is_empty() {},
                 Act::Reset => writer.reset(),
             }
         }
@@ -252,8 +263,9 @@ impl Target {
     }
 }
 
-async fn receive(reader: &mut SimReader) -> BytesMut {
-    let (result, buffer) = reader.read(BytesMut::with_capacity(4096)).await;
+/// What comes next, at most so much of it; empty: nothing will.
+async fn receive(reader: &mut SimReader, most: usize) -> BytesMut {
+    let (result, buffer) = reader.read(BytesMut::with_capacity(most)).await;
     match result {
         Ok(_) => buffer,
         Err(_) => BytesMut::new(),
@@ -273,7 +285,7 @@ async fn hear(reader: &mut SimReader, heard: &mut Vec<u8>) -> Option<String> {
                 return Some(body);
             }
         }
-        let more = receive(reader).await;
+        let more = receive(reader, 4096).await;
         if more.is_empty() {
             return None;
         }
