@@ -132,7 +132,7 @@ async fn serve<N: Net>(
     peer: SocketAddr,
 ) {
     let mut arrived = Arrived::directly(reader, peer);
-    if core.epoch().config.trusted_proxies.contains(peer.ip()) {
+    if core.epoch().config.edge.trusted_proxies.contains(peer.ip()) {
         // Boxed, as is what follows: a connection in the clear that needs neither is not to be as large.
         let Some(told) = Box::pin(peer::arrive(&core, arrived.reader, peer)).await else { return };
         arrived = told;

@@ -89,11 +89,11 @@ pub fn address<N: Net, R: Reader, W: Writer>(
     incoming: &Incoming,
     config: &Config,
 ) -> Rc<str> {
-    if config.trusted_proxies.is_empty() {
+    if config.edge.trusted_proxies.is_empty() {
         return Rc::clone(&client.address);
     }
     let forwarded = incoming.head.all(&incoming.bytes, "x-forwarded-for");
-    match client_address::behind(client.peer.ip(), forwarded, &config.trusted_proxies) {
+    match client_address::behind(client.peer.ip(), forwarded, &config.edge.trusted_proxies) {
         Some(hop) => Rc::from(hop.to_string()),
         None => Rc::clone(&client.address),
     }

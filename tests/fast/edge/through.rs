@@ -5,7 +5,7 @@ use trunkline::config::{check::check, edge::EgressProxy, variables::Variables};
 fn proxy(section: &str) -> EgressProxy {
     let checked = check(section, Variables::Lookup(&|_| None));
     assert_eq!(checked.mistakes, [], "{section}");
-    let proxy = checked.config.expect("a configuration").egress_proxy.expect("a proxy");
+    let proxy = checked.config.expect("a configuration").edge.egress_proxy.expect("a proxy");
     std::sync::Arc::into_inner(proxy).expect("the only one")
 }
 
