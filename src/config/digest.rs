@@ -21,8 +21,9 @@ pub fn digest(config: &Config) -> [u8; 32] {
 #[must_use]
 pub fn same_secrets(one: &Config, other: &Config) -> bool {
     let token = |config: &Config| config.admin.as_ref().and_then(|admin| admin.token.clone());
-    let of_proxy =
-        |config: &Config| config.egress_proxy.as_ref().and_then(|proxy| proxy.credential.clone());
+    let of_proxy = |config: &Config| {
+        config.edge.egress_proxy.as_ref().and_then(|proxy| proxy.credential.clone())
+    };
     let of_keys = |config: &Config| -> Vec<_> {
         let keys = config.virtual_keys.iter();
         keys.flat_map(|key| {
@@ -98,9 +99,9 @@ pub fn render(config: &Config) -> Value {
             "allow_private": config.custom_hosts.allow_private,
         },
         "slow_request_ms": config.slow_request.map(|slow| slow.as_millis() as u64),
-        "trusted_proxies": config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "cors": config.cors.as_ref().map(cors),
-        "egress_proxy": config.egress_proxy.as_deref().map(egress_proxy),
+        "trusted_proxies": config.edge.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "cors": config.edge.cors.as_ref().map(cors),
+        "egress_proxy": config.edge.egress_proxy.as_deref().map(egress_proxy),
     })
 }
 

@@ -21,6 +21,17 @@ use super::{
     values,
 };
 
+/// What stands before Trunkline and behind it.
+#[derive(Debug, Default)]
+pub struct Edge {
+    /// Whose `X-Forwarded-For` and PROXY protocol are believed.
+    pub trusted_proxies: Networks,
+    /// Which pages of other origins may call from a browser; `None`: none.
+    pub cors: Option<Cors>,
+    /// The proxy through which upstreams are reached; `None`: directly.
+    pub egress_proxy: Option<Arc<EgressProxy>>,
+}
+
 /// Which pages of other origins may call Trunkline from a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cors {
@@ -94,13 +105,13 @@ impl EgressProxy {
 /// `trusted_proxies`, `cors` and `egress_proxy`.
 pub fn edge(root: &Spot<'_>, config: &mut Config, report: &mut Report) {
     if let Some(spot) = root.get("trusted_proxies") {
-        config.trusted_proxies = trusted_proxies(&spot, report);
+        config.edge.trusted_proxies = trusted_proxies(&spot, report);
     }
     if let Some(spot) = root.get("cors") {
-        config.cors = cors(&spot, report);
+        config.edge.cors = cors(&spot, report);
     }
     if let Some(spot) = root.get("egress_proxy") {
-        config.egress_proxy = egress_proxy(&spot, report).map(Arc::new);
+        config.edge.egress_proxy = egress_proxy(&spot, report).map(Arc::new);
     }
 }
 
@@ -279,7 +290,7 @@ fn no_proxy(spot: &Spot<'_>, proxy: &mut EgressProxy, report: &mut Report) {
 pub fn warn_of_open_cors(root: &Spot<'_>, config: &Config, report: &mut Report) {
     if let Some(spot) = root.get("cors")
         && config.open
-        && config.cors == Some(Cors::Any)
+        && config.edge.cors == Some(Cors::Any)
     {
         report.warning(
             &spot,

@@ -23,7 +23,7 @@ pub mod tree;
 pub mod values;
 pub mod variables;
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     base::{
@@ -34,8 +34,7 @@ use crate::{
     },
     provider::Adapter,
 };
-use edge::{Cors, EgressProxy};
-use networks::Networks;
+use edge::Edge;
 use policy::Policy;
 
 /// One immutable state of all configuration.
@@ -79,12 +78,8 @@ pub struct Config {
     pub custom_hosts: CustomHosts,
     /// From when on an exchange is slow, which is told; `None`: never.
     pub slow_request: Option<Duration>,
-    /// Whose `X-Forwarded-For` and PROXY protocol are believed.
-    pub trusted_proxies: Networks,
-    /// Which pages of other origins may call from a browser; `None`: none.
-    pub cors: Option<Cors>,
-    /// The proxy through which upstreams are reached; `None`: directly.
-    pub egress_proxy: Option<Arc<EgressProxy>>,
+    /// What stands before Trunkline and behind it.
+    pub edge: Edge,
 }
 
 impl Config {
@@ -111,9 +106,7 @@ impl Config {
             timeouts: Timeouts::default(),
             custom_hosts: CustomHosts::default(),
             slow_request: None,
-            trusted_proxies: Networks::default(),
-            cors: None,
-            egress_proxy: None,
+            edge: Edge::default(),
         };
         config.seal();
         config

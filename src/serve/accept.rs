@@ -132,9 +132,10 @@ async fn serve<N: Net>(
     peer: SocketAddr,
 ) {
     let mut arrived = Arrived::directly(reader, peer);
-    if core.epoch().config.trusted_proxies.contains(peer.ip()) {
+    if core.epoch().config.edge.trusted_proxies.contains(peer.ip()) {
         // Boxed, as is what follows: a connection in the clear that needs neither is not to be as large.
-        let Some(told) = Box::pin(peer::arrive(&core, arrived.reader, peer)).await else { return };
+        let arriving = peer::arrive(&core, arrived.reader, peer, tls.is_some());
+        let Some(told) = Box::pin(arriving).await else { return };
         arrived = told;
     }
     let Arrived { reader, mut received, peer, error } = arrived;

@@ -252,7 +252,7 @@ impl Attempts<'_> {
             true => self.rules.check_address(&target.origin, address),
             false => Ok(()),
         };
-        let proxy = config.egress_proxy.as_ref();
+        let proxy = config.edge.egress_proxy.as_ref();
         let route = upstream::route_to(&target.origin, ca, guarded, proxy);
         let attempt = upstream::Attempt {
             route,

@@ -37,7 +37,7 @@ pub enum Sharing<'a> {
 impl<'a> Sharing<'a> {
     /// What holds for a request.
     pub fn of(incoming: &'a Incoming, config: &Config) -> Sharing<'a> {
-        let Some(cors) = &config.cors else { return Sharing::Off };
+        let Some(cors) = &config.edge.cors else { return Sharing::Off };
         match incoming.header("origin").filter(|origin| cors.admits(origin)) {
             None => Sharing::Withheld,
             Some(_) if *cors == Cors::Any => Sharing::With("*"),

@@ -44,10 +44,13 @@ pub async fn arrive<N: Net>(
     core: &Core<N>,
     reader: N::Reader,
     peer: SocketAddr,
+    tls: bool,
 ) -> Option<Arrived<N::Reader>> {
     let mut arrived = Arrived::directly(reader, peer);
     let timer = core.wheel.timer();
-    let mut deadline = core.net.now().after(limits::KEEP_ALIVE_FOR);
+    // Before a handshake, its own time holds.
+    let first_byte_within = if tls { limits::HANDSHAKE_WITHIN } else { limits::KEEP_ALIVE_FOR };
+    let mut deadline = core.net.now().after(first_byte_within);
     loop {
         match proxy::look(&arrived.received) {
             Ok(Prefix::NeedMore) => {}
@@ -66,8 +69,11 @@ pub async fn arrive<N: Net>(
         let mut buffer = std::mem::take(&mut arrived.received);
         buffer.reserve(limits::SMALL_READ_BYTES);
         let read = pin!(arrived.reader.read(buffer));
-        // A drain wakes every wait, and so has this looked at again.
-        let drain = poll_fn(|_| if core.draining.get() { Poll::Ready(()) } else { Poll::Pending });
+        // A drain wakes every wait, and so has this looked at again; what was begun is finished.
+        let drain = poll_fn(|_| match core.draining.get() && !begun {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
         match timer.within(&core.net, deadline, race(read, drain)).await {
             Ok(First::Left((Ok(1..), filled))) => arrived.received = filled,
             _ => return None,
@@ -89,11 +95,11 @@ pub fn address<N: Net, R: Reader, W: Writer>(
     incoming: &Incoming,
     config: &Config,
 ) -> Rc<str> {
-    if config.trusted_proxies.is_empty() {
+    if config.edge.trusted_proxies.is_empty() {
         return Rc::clone(&client.address);
     }
     let forwarded = incoming.head.all(&incoming.bytes, "x-forwarded-for");
-    match client_address::behind(client.peer.ip(), forwarded, &config.trusted_proxies) {
+    match client_address::behind(client.peer.ip(), forwarded, &config.edge.trusted_proxies) {
         Some(hop) => Rc::from(hop.to_string()),
         None => Rc::clone(&client.address),
     }

@@ -1,11 +1,14 @@
 //! Which hosts an egress proxy leads to, and what its URL may say.
 
-use trunkline::config::{check::check, edge::EgressProxy, variables::Variables};
+use trunkline::{
+    base::limits,
+    config::{check::check, edge::EgressProxy, variables::Variables},
+};
 
 fn proxy(section: &str) -> EgressProxy {
     let checked = check(section, Variables::Lookup(&|_| None));
     assert_eq!(checked.mistakes, [], "{section}");
-    let proxy = checked.config.expect("a configuration").egress_proxy.expect("a proxy");
+    let proxy = checked.config.expect("a configuration").edge.egress_proxy.expect("a proxy");
     std::sync::Arc::into_inner(proxy).expect("the only one")
 }
 
@@ -62,4 +65,47 @@ fn this_machine_and_what_is_listed_are_reached_directly() {
     ] {
         assert!(proxy.leads_to(through), "{through}");
     }
+}
+
+#[test]
+fn lists_end_at_their_bounds() {
+    let list = |count: usize, item: fn(usize) -> String| {
+        (0..count).map(item).collect::<Vec<_>>().join(", ")
+    };
+    let address: fn(usize) -> String = |n| format!("10.0.{}.{}", n / 256, n % 256);
+    let origin: fn(usize) -> String = |n| format!("https://a{n}.example");
+    for (section, count, item) in [
+        ("trusted_proxies: [@]", limits::TRUSTED_PROXIES_MAX, address),
+        ("cors: { origins: [@] }", limits::CORS_ORIGINS_MAX, origin),
+        ("egress_proxy: { url: 'http://p:1', no_proxy: [@] }", limits::NO_PROXY_MAX, address),
+    ] {
+        let mistakes = |count| {
+            let text = section.replace('@', &list(count, item));
+            check(&text, Variables::Lookup(&|_| None)).mistakes
+        };
+        assert_eq!(mistakes(count), [], "{section}");
+        let told = mistakes(count + 1);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].message.contains("at most 256"), "{told:?}");
+    }
+}
+
+#[test]
+fn an_open_gateway_for_every_page_is_warned_of() {
+    let warned = |text: &str| check(text, Variables::Lookup(&|_| None)).warnings;
+    let told = warned("cors: { origins: ['*'] }");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].to_string().starts_with("1:1: cors: any web page"), "{told:?}");
+    assert_eq!(warned("cors: { origins: [https://a.example] }"), []);
+}
+
+#[test]
+fn a_password_may_stand_in_the_environment() {
+    let checked = check(
+        "egress_proxy: 'http://user:${PASSWORD}@p:1'",
+        Variables::Lookup(&|_| Some("x".into())),
+    );
+    let proxy = checked.config.expect("a configuration").edge.egress_proxy.expect("a proxy");
+    assert_eq!(proxy.credential.as_ref().expect("one").reveal(), "Basic dXNlcjp4");
+    assert_eq!(check("egress_proxy: '${PROXY}'", Variables::Unknown).mistakes, []);
 }

@@ -284,9 +284,7 @@ pub fn config() -> Config {
         timeouts: Timeouts::default(),
         custom_hosts: CustomHosts::default(),
         slow_request: None,
-        trusted_proxies: Default::default(),
-        cors: None,
-        egress_proxy: None,
+        edge: Default::default(),
     }
 }
 
