@@ -127,5 +127,5 @@ def save(directory, set_up, results, configs):
     (directory / "summary.md").write_text(text)
     for name, config in configs.items():
         if config:
-            (directory / f"{name.replace(' ', '-')}.config").write_text(config)
+            (directory / f"{name.replace(' ', '-')}.config").write_text(config.replace(f"{machine.ROOT}/", ""))
     return text
