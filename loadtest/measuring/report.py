@@ -2,6 +2,7 @@
 
 import json
 
+from . import machine
 from .figures import number, paired, ratio_text, spread, table
 
 BEGIN, END = "<!-- compare:begin -->", "<!-- compare:end -->"
