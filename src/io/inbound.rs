@@ -152,13 +152,6 @@ impl<R: Reader> Inbound<R> {
         self.buffer.is_empty() && self.poll_fill(&mut nobody).is_pending()
     }
 
-    /// Gives the buffer back to the core if it holds nothing: an idle connection costs no buffer.
-    pub fn release(&mut self) {
-        if self.buffer.is_empty() {
-            self.pages.give(std::mem::take(&mut self.buffer));
-        }
-    }
-
     /// Puts what a read brought behind what is still there.
     fn join(&mut self, read: BytesMut) {
         if self.buffer.is_empty() {

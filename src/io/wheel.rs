@@ -171,11 +171,6 @@ impl Timer {
         })
     }
 
-    /// Waits until `deadline`.
-    pub async fn sleep<N: Net>(&self, net: &N, deadline: Instant) {
-        let _ = self.within(net, deadline, std::future::pending::<()>()).await;
-    }
-
     /// Whether `deadline` has passed; else it is set, and the task is woken when it comes. `now` is compared on each
     /// poll of an expired timer, so a late tick is no error.
     pub fn poll_due<N: Net>(
