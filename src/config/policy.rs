@@ -1,7 +1,7 @@
 //! A routing policy: Portkey's config object, compiled. Inheritance is resolved here once, so that a leaf
 //! stands on its own.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     base::{ids::VirtualKeyId, secret::Secret},
@@ -13,6 +13,7 @@ pub use super::health::{Balance, Breaker, HashBy, HashField, Watch, Watched};
 use super::{
     Origin, Timeouts,
     condition::{Condition, Then},
+    guardrail::Guardrails,
 };
 
 /// A compiled config object, from the file or from a request's header.
@@ -121,6 +122,8 @@ pub struct Leaf {
     pub options: Vec<(String, String)>,
     /// What of its health decisions ask for; `None`: nothing.
     pub watch: Option<Watch>,
+    /// What is checked of requests and answers; `None`: nothing.
+    pub guardrails: Option<Arc<Guardrails>>,
 }
 
 /// Settings may be credentials (`aws-secret-access-key`): only their names are shown.
@@ -143,6 +146,7 @@ impl fmt::Debug for Leaf {
             .field("strict", &self.strict)
             .field("options", &options)
             .field("watch", &self.watch)
+            .field("guardrails", &self.guardrails)
             .finish()
     }
 }

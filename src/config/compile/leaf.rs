@@ -65,6 +65,7 @@ impl<'k> Compiler<'k, '_> {
             strict: handed.strict,
             options,
             watch: None,
+            guardrails: handed.guardrails.of_leaf(),
         };
         leaf.watch = self.watch(&leaf, key.map(|(_, key)| key), path, handed);
         Some(NodeKind::Leaf(Box::new(leaf)))

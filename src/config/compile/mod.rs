@@ -1,15 +1,21 @@
 //! Compiles Portkey's config object into a [`Policy`]: from the file, where every mistake is told with its place,
 //! and from a request's header, where the answer is the one that clients of Portkey's gateway know.
 
+mod callee;
+mod check_values;
+pub mod checks;
 mod conditions;
 mod demands;
 mod fields;
+pub mod guardrails;
 mod handed;
 mod health;
+mod json_schema;
 pub mod keys;
 mod leaf;
 mod node;
 mod params;
+mod redactions;
 
 use std::collections::HashMap;
 

@@ -6,6 +6,7 @@
 
 mod block;
 mod error;
+mod places;
 mod prune;
 mod scan;
 mod splice;
@@ -14,6 +15,7 @@ mod text;
 mod walk;
 
 pub use error::{JsonError, JsonErrorKind};
+pub use places::{places, with_texts};
 pub use prune::{Elements, PathStep, elements, prune};
 pub use scan::{Fields, Member, scan};
 pub use splice::{Edit, Spliced, splice};
