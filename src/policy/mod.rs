@@ -10,6 +10,7 @@ pub mod client_address;
 pub mod condition;
 pub mod credential;
 pub mod glob;
+pub mod guardrail;
 pub mod health;
 pub mod key;
 pub mod params;
