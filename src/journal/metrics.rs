@@ -74,6 +74,23 @@ impl Drop for UpstreamPlace {
     }
 }
 
+/// How guardrails ended.
+#[derive(Debug, Default)]
+pub struct GuardrailCounts {
+    /// They held.
+    pub passed: Counter,
+    /// They failed and let it through.
+    pub failed: Counter,
+    /// They denied.
+    pub denied: Counter,
+    /// Checks that could not be made.
+    pub errors: Counter,
+    /// Calls that nobody waits for and that were not made: too many were under way.
+    pub not_called: Counter,
+    /// Calls that nobody waits for, under way.
+    pub unawaited: Gauge,
+}
+
 /// How late a core's event loop comes to what is due.
 #[derive(Debug)]
 pub struct Lag {
@@ -140,6 +157,8 @@ pub struct Counters {
     pub refused_in_flight: Counter,
     /// Exchanges refused because `limits.memory` was.
     pub refused_memory: Counter,
+    /// Guardrails by how they ended, of those that ran.
+    pub guardrails: GuardrailCounts,
     /// What is counted when an exchange ends.
     pub ended: Tally,
     /// How late the event loop is.

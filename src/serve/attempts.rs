@@ -1,11 +1,13 @@
 //! Walks the plan: tries targets until one answers well enough, and passes its answer on.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, rc::Rc};
 
 use super::{
     care::Care,
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
+    judged::{Before, Brought, Guarding, Verdict},
+    left::network,
     outgoing::{Outgoing, Sources},
     passing::Media,
     question::Question,
@@ -27,9 +29,9 @@ use crate::{
         net::{Net, Reader, Writer},
         pool::Route,
     },
-    journal::entry::{Attempt as AttemptEntry, Entry, kind_word},
+    journal::entry::{Attempt as AttemptEntry, Entry},
     policy::{
-        attempt::{Network, Outcome, Step, Walk, retry_after},
+        attempt::{Outcome, Step, Walk, retry_after},
         key::Caller,
         plan::{LeafRef, Plan},
         resolve::ResolvedTarget,
@@ -59,10 +61,12 @@ pub struct Attempts<'a> {
     pub request_id: RequestId,
     /// The end of the whole exchange.
     pub total_by: Instant,
+    /// Guardrails of the request's own, and what is known of those of its target.
+    pub brought: Brought,
 }
 
 /// What the client gets if no later try does better.
-enum Kept<N: Net> {
+pub(super) enum Kept<N: Net> {
     Nothing,
     /// An answer that was not good enough, its body unread.
     Answer(Box<Tried<N>>),
@@ -81,10 +85,14 @@ pub(super) struct Tried<N: Net> {
     pub(super) strict: bool,
     /// The model sent.
     pub(super) model: String,
+    /// The guardrails that look at it.
+    pub(super) guarding: Option<Rc<Guarding>>,
+    /// What they made of it.
+    pub(super) verdict: Option<Verdict>,
 }
 
 /// How a try ended, for the walk.
-enum End<N: Net> {
+pub(super) enum End<N: Net> {
     /// The exchange is over: the answer is out, or the client gone.
     Over(After),
     /// The walk decides.
@@ -189,10 +197,21 @@ impl Attempts<'_> {
             started: entry.at(started),
             ..AttemptEntry::default()
         });
-        let built = self.choice.resolve(leaf.leaf).and_then(|mut target| {
+        let resolved = self.choice.resolve(leaf.leaf).map(|mut target| {
             self.note_attempt(entry, notes, &target);
             self.care.pick_credential(&mut target, entry, started);
-            let outgoing = self.sources(&target, leaf.leaf).build()?;
+            target
+        });
+        let mut guarding = None;
+        if let (Ok(target), true) = (&resolved, self.brought.any(leaf.leaf)) {
+            match Box::pin(self.judge_request(client, leaf, target, entry)).await? {
+                Before::Unguarded => {}
+                Before::Passed(judged) => guarding = Some(judged),
+                Before::Denied(fault) => return Ok(self.left_denied(client, entry, false, fault)),
+            }
+        }
+        let built = resolved.and_then(|target| {
+            let outgoing = self.sources(&target, leaf.leaf, guarding.as_deref()).build()?;
             Ok((target, outgoing))
         });
         let (target, outgoing) = match built {
@@ -214,8 +233,10 @@ impl Attempts<'_> {
                 let strict = target.strict;
                 let model = target.model.as_deref().unwrap_or_default().to_owned();
                 let media = Media::of(&answer);
-                let tried =
-                    Tried { answer, media, route, outgoing, adapter, timeouts, strict, model };
+                let verdict = None;
+                let tried = Tried {
+                    answer, media, route, outgoing, adapter, timeouts, strict, model, guarding, verdict,
+                };
                 self.answered(client, Box::new(tried), entry, notes).await
             }
             Err(Failed::ClientGone) => Err(gone("the client closed before it was answered")),
@@ -287,16 +308,14 @@ impl Attempts<'_> {
         if let Some(attempt) = entry.attempt() {
             attempt.status = status;
         }
+        if let (200, Some(guarding)) = (status, &tried.guarding) {
+            let guarding = Rc::clone(guarding);
+            return Box::pin(self.judge_answer(client, tried, guarding, entry, notes)).await;
+        }
         if (200..300).contains(&status) || status < 200 {
             return match self.pass_on_or_leave(client, tried, entry, notes).await? {
                 Ok(after) => Ok(End::Over(after)),
-                Err(ended) => {
-                    let outcome = Outcome::Network(match ended.status {
-                        Some(status) => Network::StreamError { status },
-                        None => network(&ended.fault),
-                    });
-                    Ok(self.left(client, entry, outcome, ended.fault))
-                }
+                Err(ended) => Ok(self.end_of(client, entry, ended)),
             };
         }
         let wait = retry_after(&tried.answer.lookup());
@@ -308,12 +327,17 @@ impl Attempts<'_> {
         Ok(End::Left { outcome, kept: Kept::Answer(tried) })
     }
 
-    fn sources<'s>(&'s self, target: &'s ResolvedTarget<'s>, leaf: &'s Leaf) -> Sources<'s> {
+    fn sources<'s>(
+        &'s self,
+        target: &'s ResolvedTarget<'s>,
+        leaf: &'s Leaf,
+        guarding: Option<&'s Guarding>,
+    ) -> Sources<'s> {
         Sources {
             incoming: self.incoming,
             call: self.call,
             caller: self.caller,
-            question: self.question,
+            question: guarding.and_then(|judged| judged.question.as_ref()).unwrap_or(self.question),
             rewritten_model: self.choice.rewritten_model,
             target,
             leaf,
@@ -336,26 +360,6 @@ impl Attempts<'_> {
             attempt.model = Cow::Owned(model.to_owned());
         }
     }
-
-    /// A try that brought nothing.
-    fn left<N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &Client<N, R, W>,
-        entry: &mut Entry<'_>,
-        outcome: Outcome,
-        fault: Fault,
-    ) -> End<N> {
-        let at = entry.at(client.now());
-        if let Some(attempt) = entry.attempt() {
-            attempt.ended = at;
-            attempt.left = left_word(&fault);
-            attempt.detail = Cow::Owned(match &fault.told {
-                Some(told) => format!("{}: {}", told.kind, fault.message),
-                None => fault.message.clone().into_owned(),
-            });
-        }
-        End::Left { outcome, kept: Kept::Fault(fault) }
-    }
 }
 
 fn note_target(notes: &mut Notes<'_>, leaf: LeafRef<'_>, retry_number: u32) {
@@ -370,26 +374,6 @@ fn note_times(entry: &mut Entry<'_>, notes: &mut Notes<'_>, times: &Milestones) 
     entry.times.sent = sent;
     entry.times.first_byte = first;
     (notes.timing.sent, notes.timing.first_byte) = (times.sent, times.first_byte);
-}
-
-/// What the walk makes of a fault.
-fn network(fault: &Fault) -> Network {
-    match fault.kind {
-        Kind::ConnectTimeout => Network::ConnectTimeout,
-        Kind::Timeout => Network::FirstByteTimeout,
-        Kind::Truncated => Network::Truncated,
-        Kind::Unreachable => Network::Unreachable,
-        _ => Network::Protocol,
-    }
-}
-
-/// Why a try was left, in a word.
-fn left_word(fault: &Fault) -> &'static str {
-    match (fault.kind, fault.stage) {
-        (Kind::Timeout, Stage::FirstByte) => "timeout_first_byte",
-        (Kind::Timeout, Stage::Relay) => "timeout_idle",
-        (kind, _) => kind_word(kind),
-    }
 }
 
 fn no_target() -> Fault {

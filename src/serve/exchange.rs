@@ -9,6 +9,7 @@ use super::{
     connection::{After, Incoming},
     cors::{self, Sharing},
     guard::guard,
+    judged::Brought,
     local, peer,
     question::Question,
     rescue,
@@ -178,6 +179,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         care: &care,
         request_id: entry.request_id,
         total_by,
+        brought: Brought::of_headers(config, api_key, &options)?,
     };
     attempts.run(client, &plan, entry, notes).await
 }

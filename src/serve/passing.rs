@@ -29,7 +29,7 @@ use crate::{
     },
     io::net::{Net, Reader, Writer},
     journal::entry::Entry,
-    policy::price,
+    policy::{attempt::FAILED_STATUS, price},
     provider::{Endpoint, Fit},
     wire::head::Framing,
 };
@@ -43,6 +43,9 @@ impl Attempts<'_> {
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<After, Fault> {
+        if tried.verdict.is_some() {
+            return self.pass_verdict(client, tried, entry, notes).await;
+        }
         notes.provider = Some(tried.adapter.name());
         notes.error_source = Some(Source::Upstream.as_str());
         match self.pass_on_or_leave(client, tried, entry, notes).await? {
@@ -68,7 +71,11 @@ impl Attempts<'_> {
         }
         notes.timing.now = client.now();
         notes.last = client.core.draining.get();
-        let mut digest = self.digest(&tried);
+        let guarded = self.guard_stream(client, &tried);
+        let (guard, mut digest) = match guarded {
+            Some((guard, digest)) => (Some(guard), Box::new(digest) as Box<dyn Digest>),
+            None => (None, self.digest(&tried)),
+        };
         if is_events(&tried) {
             client.hold.stream();
         }
@@ -80,13 +87,18 @@ impl Attempts<'_> {
             content_type: (tried.outgoing.fit == Fit::Translate).then_some("text/event-stream"),
             idle: tried.timeouts.idle,
             total_by: self.total_by,
+            guard: guard.as_ref(),
         };
         let relayed = relay::relay(client, &mut tried.answer, &mut *digest, &mut passage).await;
+        if let Some(guard) = &guard {
+            let whole = matches!(&relayed, Ok(passed) if passed.fault.is_none());
+            self.note_stream(client, &tried, guard, entry, whole);
+        }
         let passed = match relayed {
             Ok(passed) => passed,
             Err(ended) => return Ok(Err(ended)),
         };
-        entry.status = status;
+        entry.status = client.answered.unwrap_or(status);
         entry.times.first_token = passed.first_token.map_or(0, |at| entry.at(at));
         entry.times.last_byte = passed.last_byte.map_or(0, |at| entry.at(at));
         let estimate = || self.estimate(&tried, digest.output_estimate());
@@ -107,7 +119,7 @@ impl Attempts<'_> {
         Ok(Ok(passed.after))
     }
 
-    fn digest<N: Net>(&self, tried: &Tried<N>) -> Box<dyn Digest> {
+    pub(super) fn digest<N: Net>(&self, tried: &Tried<N>) -> Box<dyn Digest> {
         let Tried { adapter, outgoing, answer, .. } = tried;
         if is_events(tried) && outgoing.fit == Fit::Translate {
             let writer = speak::writer(self.call.dialect, self.meta(tried));
@@ -199,7 +211,7 @@ impl Attempts<'_> {
         dialect::error_body(self.call.dialect, status, &kind, &message, None, None)
     }
 
-    fn reply_text<'e, N: Net>(
+    pub(super) fn reply_text<'e, N: Net>(
         &self,
         tried: &Tried<N>,
         body: &mut BytesMut,
@@ -223,17 +235,17 @@ impl Attempts<'_> {
     }
 
     /// What a complete answer used, where the provider does not say.
-    fn estimate<N: Net>(&self, tried: &Tried<N>, output: u64) -> Option<Usage> {
+    pub(super) fn estimate<N: Net>(&self, tried: &Tried<N>, output: u64) -> Option<Usage> {
         let Question::Json { body, .. } = self.question else { return None };
         // A response that is made in the background has not been made yet.
         let made = self.question.field("background") != Some(b"true");
         let counted = self.call.typed && is_generated(self.call.endpoint);
-        let whole = tried.answer.head.status == 200;
+        let whole = matches!(tried.answer.head.status, 200 | FAILED_STATUS);
         (made && counted && whole).then(|| estimate::usage(body, output))
     }
 
     /// Notes tokens and money.
-    fn account<'e, N: Net>(
+    pub(super) fn account<'e, N: Net>(
         &self,
         entry: &mut Entry<'e>,
         tried: &Tried<N>,
@@ -254,7 +266,7 @@ impl Attempts<'_> {
     }
 }
 
-fn is_events<N: Net>(tried: &Tried<N>) -> bool {
+pub(super) fn is_events<N: Net>(tried: &Tried<N>) -> bool {
     tried.answer.head.status < 300 && tried.media == Media::Events
 }
 
@@ -286,7 +298,7 @@ fn contains_json(media: &[u8]) -> bool {
     media.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"))
 }
 
-fn is_encoded<R, W>(answer: &upstream::Answer<R, W>) -> bool {
+pub(super) fn is_encoded<R, W>(answer: &upstream::Answer<R, W>) -> bool {
     let coding = answer.head.find(&answer.bytes, "content-encoding");
     coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }

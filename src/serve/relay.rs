@@ -9,6 +9,7 @@ use super::{
     client::{Client, Interrupted},
     connection::{After, Incoming},
     digest::{Digest, Ended, Pieces, frame_chunk},
+    guarded::StreamGuard,
     respond::{self, Ending, Notes},
     upstream::{self, AnswerOf},
 };
@@ -20,6 +21,7 @@ use crate::{
     },
     dialect::Dialect,
     io::net::{Net, Reader, Writer},
+    policy::attempt::FAILED_STATUS,
     wire::{
         body::Pulled,
         head::{Framing, Version},
@@ -43,6 +45,8 @@ pub struct Passage<'a, 'n> {
     pub idle: Duration,
     /// The end of the whole exchange.
     pub total_by: Instant,
+    /// What judges it at its end.
+    pub guard: Option<&'a StreamGuard>,
 }
 
 /// An answer that was committed to the client.
@@ -108,7 +112,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
             }
             match taken {
                 Ok(Body::More) => {}
-                Ok(Body::Complete) => return Ok(self.complete().await),
+                Ok(Body::Complete) => return self.finish().await,
                 Err(ended) => return self.broken(ended).await,
             }
             if let Err(gone) = self.flush(false).await {
@@ -123,6 +127,22 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
                 }
                 Err(Lost::Upstream(ended)) => return self.broken(ended).await,
             }
+        }
+    }
+
+    /// Everything is there: it is judged, if it is to be, and the rest is sent.
+    async fn finish(&mut self) -> Result<Passed, Ended> {
+        let Some(guard) = self.passage.guard else { return Ok(self.complete().await) };
+        let judged = Box::pin(guard.finish(self.client, self.passage.total_by, &mut self.pieces));
+        match judged.await {
+            Ok(failed) => {
+                if failed && self.ending.is_none() {
+                    self.answer.head.status = FAILED_STATUS;
+                }
+                Ok(self.complete().await)
+            }
+            Err(ended) if self.ending.is_none() => Err(ended),
+            Err(ended) => Ok(self.tell(ended).await),
         }
     }
 
@@ -158,7 +178,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
     async fn flush(&mut self, complete: bool) -> Result<(), Fault> {
         if self.ending.is_none() && !complete {
             let held = self.pieces.iter().map(Bytes::len).sum();
-            self.client.hold.answer(held);
+            self.client.hold.answer(held + self.digest.held_bytes());
             if !self.must_commit(held) {
                 return Ok(());
             }
@@ -253,11 +273,16 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         let by_connection = ended.status.is_none();
         if by_connection && self.digest.is_done() && self.digest.end(&mut self.pieces).is_ok() {
             self.last_byte = Some(self.client.now());
-            return Ok(self.complete().await);
+            return self.finish().await;
         }
         if self.ending.is_none() {
             return Err(ended);
         }
+        Ok(self.tell(ended).await)
+    }
+
+    /// Tells the client that what it has is not all.
+    async fn tell(&mut self, ended: Ended) -> Passed {
         if self.passage.events {
             if !ended.told {
                 let event = super::rescue::error_event(self.passage.dialect, &ended.fault);
@@ -266,7 +291,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
             // Whether or not this arrives, the close without a last chunk says that the answer is not complete.
             let _ = self.flush(false).await;
         }
-        Ok(self.passed(After::Close, Some(ended.fault)))
+        self.passed(After::Close, Some(ended.fault))
     }
 
     /// Waits for more of the answer.

@@ -17,6 +17,8 @@ use super::{json_values, redact};
 pub struct Subject<'a> {
     /// The text.
     pub text: &'a str,
+    /// There is more of it than is judged.
+    pub too_long: bool,
     /// The model that is asked, as it goes to the target.
     pub model: &'a str,
     /// Portkey's word for what is asked.
@@ -72,7 +74,7 @@ impl Finding {
 /// Makes a check that calls nobody. What rewrites has been done before; here it only tells what it found.
 #[must_use]
 pub fn judge(check: &Check, subject: &Subject<'_>) -> Finding {
-    if subject.text.len() > limits::GUARDRAIL_TEXT_BYTES_MAX {
+    if subject.too_long || subject.text.len() > limits::GUARDRAIL_TEXT_BYTES_MAX {
         let most = limits::GUARDRAIL_TEXT_BYTES_MAX;
         let explanation = format!("the text is longer than the {most} bytes that are judged");
         return Finding::of(false, json!({ "explanation": explanation }));
