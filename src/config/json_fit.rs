@@ -279,8 +279,7 @@ fn same(one: &Value, other: &Value) -> bool {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
         }
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len()
-                && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
         }
         _ => one == other,
     }
@@ -309,7 +308,8 @@ fn has_format(text: &str, format: Format) -> bool {
 fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let in_local = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-.".contains(&b);
-    let dotted = |part: &str| !part.starts_with('.') && !part.ends_with('.') && !part.contains("..");
+    let dotted =
+        |part: &str| !part.starts_with('.') && !part.ends_with('.') && !part.contains("..");
     let in_domain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
     !local.is_empty()
         && !domain.is_empty()

@@ -235,7 +235,16 @@ impl Attempts<'_> {
                 let media = Media::of(&answer);
                 let verdict = None;
                 let tried = Tried {
-                    answer, media, route, outgoing, adapter, timeouts, strict, model, guarding, verdict,
+                    answer,
+                    media,
+                    route,
+                    outgoing,
+                    adapter,
+                    timeouts,
+                    strict,
+                    model,
+                    guarding,
+                    verdict,
                 };
                 self.answered(client, Box::new(tried), entry, notes).await
             }

@@ -54,9 +54,7 @@ pub async fn run<N: Net>(core: &Rc<Core<N>>, epoch: &Epoch, errand: &Errand<'_>)
     let time_is_up = pin!(core.net.sleep_until(deadline));
     match race(work, time_is_up).await {
         First::Left(answered) => answered,
-        First::Right(()) => {
-            Err(format!("no answer came within {} ms", errand.within.as_millis()))
-        }
+        First::Right(()) => Err(format!("no answer came within {} ms", errand.within.as_millis())),
     }
 }
 
@@ -108,9 +106,8 @@ fn request(errand: &Errand<'_>) -> Result<Vec<Bytes>, RenderError> {
     let method = if errand.body.is_some() { "POST" } else { "GET" };
     let mut head = HeadWriter::request(&mut out, method, &[errand.target.as_bytes()])?;
     head.own("host", &errand.origin.authority)?;
-    let named = |wanted: &str| {
-        errand.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted))
-    };
+    let named =
+        |wanted: &str| errand.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
     if errand.body.is_some() && !named("content-type") {
         head.own("content-type", "application/json")?;
     }

@@ -46,7 +46,12 @@ pub struct Guarded {
 
 impl Guarded {
     /// Around `inner`. `first`: an event that comes before all others.
-    pub fn new(inner: Box<dyn Digest>, stream: &StreamGuard, first: Option<Bytes>, now: UnixTime) -> Guarded {
+    pub fn new(
+        inner: Box<dyn Digest>,
+        stream: &StreamGuard,
+        first: Option<Bytes>,
+        now: UnixTime,
+    ) -> Guarded {
         Guarded {
             inner,
             scanner: sse::Scanner::new(),
@@ -95,8 +100,8 @@ impl Guarded {
         }
         out.extend(freed);
         released.map_err(|denied| {
-            let result = guardrail::early_result(*denied, self.now);
-            let fault = guardrail::denied(Stage::Relay, &self.input, std::slice::from_ref(&result));
+            let result = verdict::early_result(*denied, self.now);
+            let fault = verdict::denied(Stage::Relay, &self.input, std::slice::from_ref(&result));
             self.early.borrow_mut().push(result);
             denied_end(fault)
         })
@@ -232,7 +237,7 @@ impl StreamGuard {
         let denies = results.iter().any(GuardrailResult::denies);
         let fails = results.iter().chain(self.input.iter()).any(GuardrailResult::fails);
         if denies {
-            let fault = guardrail::denied(Stage::Relay, &self.input, &results);
+            let fault = verdict::denied(Stage::Relay, &self.input, &results);
             *self.results.borrow_mut() = results;
             return Err(denied_end(fault));
         }
@@ -260,7 +265,8 @@ fn denied_end(fault: Fault) -> Ended {
 
 /// A stream that cannot be judged.
 pub fn unreadable() -> Ended {
-    let message = "the upstream encoded its answer though that was not asked for: it cannot be judged";
+    let message =
+        "the upstream encoded its answer though that was not asked for: it cannot be judged";
     let fault = Fault::new(Stage::Relay, Source::Upstream, Kind::Protocol, message);
     Ended { fault, status: None, told: false }
 }
@@ -269,4 +275,5 @@ use crate::policy::attempt::DENIED_STATUS;
 
 const TOO_LONG: &str = "an event of the upstream is longer than what can be judged";
 
-const _: () = assert!(!DENIED.is_empty() && limits::STREAM_HELD_BYTES_MAX < limits::EVENT_BYTES_MAX);
+const _: () =
+    assert!(!DENIED.is_empty() && limits::STREAM_HELD_BYTES_MAX < limits::EVENT_BYTES_MAX);

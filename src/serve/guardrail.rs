@@ -7,29 +7,23 @@ use bytes::Bytes;
 use super::{
     Core,
     errand::{self, Errand},
+    verdict,
 };
 use crate::{
-    base::{
-        fault::{Fault, Kind, Source, Stage},
-        limits,
-        units::{Instant, UnixTime},
-    },
+    base::{limits, units::Instant},
     config::{
         guardrail::{Callee, Check, Guardrail, Test},
         hosts,
     },
     io::{hub::Epoch, net::Net, race},
-    journal::entry::Entry,
     policy::guardrail::{
         CheckResult, Finding, GuardrailResult, Subject,
         check::detected,
-        judge, prefix, redact,
-        results::{DENIED, results_json},
-        text,
+        judge, prefix, redact, text,
         webhook::{self, Told},
     },
     provider::Endpoint,
-    wire::json::{self, Edit},
+    wire::json,
 };
 
 /// What guardrails are told of an exchange.
@@ -126,15 +120,20 @@ impl<N: Net> Scene<N> {
                 counts.unawaited.raise();
                 self.core.net.spawn(async move {
                     let result = scene.guardrail(&guardrail, &judged).await;
-                    scene.count(&result);
+                    verdict::count(&scene.core, &result);
                     scene.core.counters.guardrails.unawaited.lower();
                 });
             } else {
                 let results = guardrail.checks.iter().enumerate();
                 let checks = results.map(|(at, check)| scene.local(at, check, &judged)).collect();
                 let created = scene.core.net.unix_now();
-                let result = GuardrailResult { guardrail: Arc::clone(&guardrail), checks, took_millis: 0, created };
-                scene.count(&result);
+                let result = GuardrailResult {
+                    guardrail: Arc::clone(&guardrail),
+                    checks,
+                    took_millis: 0,
+                    created,
+                };
+                verdict::count(&scene.core, &result);
                 note(result.in_words());
             }
         }
@@ -156,7 +155,8 @@ impl<N: Net> Scene<N> {
                 guardrail.checks.iter().enumerate().partition(|(_, check)| check.test.is_call());
             checks.extend(local.into_iter().map(|(at, check)| self.local(at, check, judged)));
             if !calls.is_empty() {
-                let running = calls.into_iter().map(|(at, check)| boxed(self.check(at, check, judged)));
+                let running =
+                    calls.into_iter().map(|(at, check)| boxed(self.check(at, check, judged)));
                 checks.extend(race::all(running.collect()).await);
                 checks.sort_by_key(|result| result.check);
             }
@@ -247,7 +247,7 @@ impl<N: Net> Scene<N> {
     fn replace(&self, body: Bytes, judged: &mut Judged) {
         let Ok(fields) = json::scan(&body) else { return };
         judged.body = match self.before {
-            true => with_kept_fields(&body, &fields, &judged.body),
+            true => text::with_kept_fields(&body, &fields, &judged.body),
             false => body,
         };
         judged.text = self.text_of(&judged.body);
@@ -326,7 +326,8 @@ impl<N: Net> Scene<N> {
         if only_dns {
             return errand::has_address(&self.core, &self.epoch, &origin).await;
         }
-        let after_host = url.find("://").and_then(|at| url.get(at + 3..)?.find('/').map(|s| at + 3 + s));
+        let after_host =
+            url.find("://").and_then(|at| url.get(at + 3..)?.find('/').map(|s| at + 3 + s));
         let target = after_host.and_then(|at| url.get(at..)).unwrap_or("/");
         let target = target.split('#').next().unwrap_or(target);
         let errand = Errand {
@@ -341,68 +342,6 @@ impl<N: Net> Scene<N> {
         let answered = errand::run(&self.core, &self.epoch, &errand).await;
         answered.is_ok_and(|(status, _)| (200..300).contains(&status))
     }
-
-    fn count(&self, result: &GuardrailResult) {
-        count(&self.core, result);
-    }
-}
-
-/// Counts a guardrail that ran.
-pub fn count<N: Net>(core: &Core<N>, result: &GuardrailResult) {
-    let counts = &core.counters.guardrails;
-    match (result.verdict(), result.denies()) {
-        (true, _) => counts.passed.add(1),
-        (false, true) => counts.denied.add(1),
-        (false, false) => counts.failed.add(1),
-    }
-    let errors = result.checks.iter().filter(|check| check.finding.error.is_some()).count();
-    counts.errors.add(errors as u64);
-}
-
-/// Writes into the record what guardrails found.
-pub fn note<N: Net>(core: &Core<N>, entry: &mut Entry<'_>, side: &str, results: &[GuardrailResult]) {
-    let target = entry.attempts.last().map_or("config", |attempt| &attempt.target).to_owned();
-    for result in results {
-        count(core, result);
-        entry.guardrails.push(format!("{target} {side} {}", result.in_words()));
-    }
-}
-
-/// The refusal.
-pub fn denied(stage: Stage, input: &[GuardrailResult], output: &[GuardrailResult]) -> Fault {
-    let results = results_json(input, output).to_string();
-    let mut fault = Fault::new(stage, Source::Gateway, Kind::Guardrail, DENIED);
-    fault.hook_results = Some(results.into_boxed_str());
-    fault
-}
-
-/// A guardrail that denied what was said so far.
-pub fn early_result(denied: crate::policy::guardrail::stream::Denied, created: UnixTime) -> GuardrailResult {
-    let check = CheckResult { check: denied.check, finding: denied.finding, took_millis: 0, created };
-    GuardrailResult { guardrail: denied.guardrail, checks: vec![check], took_millis: 0, created }
-}
-
-/// A rewritten request with the `model` and the `stream` that it had.
-fn with_kept_fields(body: &Bytes, fields: &json::Fields, before: &[u8]) -> Bytes {
-    let Ok(old) = json::scan(before) else { return body.clone() };
-    let mut edits: Vec<Edit<'_>> = Vec::new();
-    for name in ["model", "stream"] {
-        match (old.value(before, name), fields.value(body, name)) {
-            (Some(raw_json), new) if new != Some(raw_json) => edits.push(Edit::Set { name, raw_json }),
-            (None, Some(_)) => edits.push(Edit::Remove { name }),
-            _ => {}
-        }
-    }
-    if edits.is_empty() {
-        return body.clone();
-    }
-    let spliced = json::splice(body, fields, &edits);
-    spliced.pieces.iter().flat_map(|piece| piece.iter().copied()).collect()
-}
-
-/// Whether these guardrails have something to do for an answer that is judged.
-pub fn any_waited(guardrails: &[Arc<Guardrail>]) -> bool {
-    guardrails.iter().any(|guardrail| !guardrail.background)
 }
 
 fn boxed<'f, T>(future: impl Future<Output = T> + 'f) -> Pin<Box<dyn Future<Output = T> + 'f>> {

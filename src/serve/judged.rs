@@ -1,12 +1,7 @@
 //! Guardrails around one try: the request is judged before it is sent, a plain answer before it is passed on. What
 //! they find becomes a 446, a 246, and the answer's `hook_results`.
 
-use std::{
-    cell::RefCell,
-    pin::pin,
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::RefCell, pin::pin, rc::Rc, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
@@ -16,14 +11,14 @@ use super::{
     connection::After,
     digest::{Ended, Pieces},
     guarded::{self, Guarded, StreamGuard},
-    guardrail::{self, Facts, Judged, Scene},
+    guardrail::{Facts, Judged, Scene},
     passing::{self, Media},
     question::Question,
     relay::{self, Collected},
     rescue,
     respond::Notes,
     target::invalid_config,
-    upstream,
+    upstream, verdict,
 };
 use crate::{
     base::{
@@ -153,10 +148,10 @@ impl Attempts<'_> {
                 Err(Interrupted::Deadline) => return Err(upstream::total_timeout(Stage::Plan)),
             }
         };
-        guardrail::note(&client.core, entry, "input", &input);
+        verdict::note(&client.core, entry, "input", &input);
         self.note_unawaited(entry, "input", notes);
         if input.iter().any(GuardrailResult::denies) {
-            return Ok(Before::Denied(guardrail::denied(Stage::Plan, &input, &[])));
+            return Ok(Before::Denied(verdict::denied(Stage::Plan, &input, &[])));
         }
         let judged = judged.into_inner();
         let question = match (judged.rewritten, json::scan(&judged.body)) {
@@ -200,7 +195,7 @@ impl Attempts<'_> {
         notes: &mut Notes<'e>,
     ) -> Result<End<N>, Fault> {
         let judges = text::answers_in_text(self.call.endpoint)
-            && guardrail::any_waited(&guarding.guardrails.output);
+            && verdict::any_waited(&guarding.guardrails.output);
         if judges && passing::is_encoded(&tried.answer) {
             return Ok(self.end_of(client, entry, guarded::unreadable()));
         }
@@ -230,14 +225,14 @@ impl Attempts<'_> {
                 }
                 Err(Interrupted::Deadline) => return Err(upstream::total_timeout(Stage::Relay)),
             };
-            guardrail::note(&client.core, entry, "output", &output);
+            verdict::note(&client.core, entry, "output", &output);
             let mut lines = Vec::new();
             let outputs = &guarding.guardrails.output;
             scene.run_unawaited(outputs, &judged.borrow(), |line| lines.push(line));
             self.note_unawaited(entry, "output", lines);
         }
         if output.iter().any(GuardrailResult::denies) {
-            let fault = guardrail::denied(Stage::Relay, &guarding.input, &output);
+            let fault = verdict::denied(Stage::Relay, &guarding.input, &output);
             upstream::recycle(&client.core, &tried.route, tried.answer);
             return Ok(self.left_denied(client, entry, true, fault));
         }
@@ -362,7 +357,7 @@ impl Attempts<'_> {
         entry: &mut Entry<'_>,
         whole: bool,
     ) {
-        guardrail::note(&client.core, entry, "output", &stream.results.borrow());
+        verdict::note(&client.core, entry, "output", &stream.results.borrow());
         let Some(guarding) = tried.guarding.as_ref().filter(|_| whole) else { return };
         let mut lines = Vec::new();
         let outputs = &guarding.guardrails.output;

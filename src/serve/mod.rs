@@ -11,8 +11,8 @@ pub mod connection;
 pub mod cors;
 pub mod dial;
 pub mod digest;
-pub mod events;
 pub mod errand;
+pub mod events;
 pub mod exchange;
 pub mod guard;
 pub mod guarded;
@@ -35,6 +35,7 @@ pub mod tend;
 pub mod tunnel;
 pub mod upload;
 pub mod upstream;
+pub mod verdict;
 
 use std::{
     cell::{Cell, RefCell},

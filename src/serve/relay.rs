@@ -133,17 +133,14 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
     /// Everything is there: it is judged, if it is to be, and the rest is sent.
     async fn finish(&mut self) -> Result<Passed, Ended> {
         let Some(guard) = self.passage.guard else { return Ok(self.complete().await) };
-        let judged = Box::pin(guard.finish(self.client, self.passage.total_by, &mut self.pieces));
-        match judged.await {
-            Ok(failed) => {
-                if failed && self.ending.is_none() {
-                    self.answer.head.status = FAILED_STATUS;
-                }
-                Ok(self.complete().await)
-            }
-            Err(ended) if self.ending.is_none() => Err(ended),
-            Err(ended) => Ok(self.tell(ended).await),
+        let by = self.passage.total_by;
+        match Box::pin(guard.finish(self.client, by, &mut self.pieces)).await {
+            Err(ended) if self.ending.is_none() => return Err(ended),
+            Err(ended) => return Ok(self.tell(ended).await),
+            Ok(true) if self.ending.is_none() => self.answer.head.status = FAILED_STATUS,
+            Ok(_) => {}
         }
+        Ok(self.complete().await)
     }
 
     /// Everything is there: sends the rest.

@@ -18,6 +18,7 @@ mod egress;
 mod epochs;
 mod fallback;
 mod gone;
+mod guardrails;
 mod health;
 mod http;
 mod names;

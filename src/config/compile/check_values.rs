@@ -196,7 +196,8 @@ impl Compiler<'_, '_> {
 
     /// `rules: {defaults: [..], metadata: {KEY: {VALUE: [..]}}}`.
     pub(super) fn model_rules(&mut self, spot: &Spot<'_>) -> Option<Test> {
-        let advice = "write e.g. rules: { defaults: [gpt-4o-mini], metadata: { team: { a: [gpt-4o] } } }";
+        let advice =
+            "write e.g. rules: { defaults: [gpt-4o-mini], metadata: { team: { a: [gpt-4o] } } }";
         let Some(found) = self.field(spot, "rules") else {
             self.required(spot, "rules", advice);
             return None;

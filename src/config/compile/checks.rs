@@ -46,7 +46,13 @@ const fn input_only(
 /// All checks.
 pub const CHECKS: &[Known] = &[
     known("regexmatch", "regexMatch", &["rule"], true, "rule: found anywhere in the text."),
-    known("contains", "contains", &["words", "operator"], false, "words, operator: any, all, none."),
+    known(
+        "contains",
+        "contains",
+        &["words", "operator"],
+        false,
+        "words, operator: any, all, none.",
+    ),
     known(
         "sentencecount",
         "sentenceCount",
@@ -54,7 +60,13 @@ pub const CHECKS: &[Known] = &[
         true,
         "minSentences (0), maxSentences (99999).",
     ),
-    known("wordcount", "wordCount", &["minWords", "maxWords"], true, "minWords (0), maxWords (99999)."),
+    known(
+        "wordcount",
+        "wordCount",
+        &["minWords", "maxWords"],
+        true,
+        "minWords (0), maxWords (99999).",
+    ),
     known(
         "charactercount",
         "characterCount",
@@ -63,8 +75,20 @@ pub const CHECKS: &[Known] = &[
         "minCharacters (0), maxCharacters (9999999).",
     ),
     known("jsonschema", "jsonSchema", &["schema"], true, "schema: of a JSON value in the text."),
-    known("jsonkeys", "jsonKeys", &["keys", "operator"], false, "keys, operator: of a JSON object."),
-    known("validurls", "validUrls", &["onlyDNS", "timeout"], true, "onlyDNS: the URLs lead somewhere."),
+    known(
+        "jsonkeys",
+        "jsonKeys",
+        &["keys", "operator"],
+        false,
+        "keys, operator: of a JSON object.",
+    ),
+    known(
+        "validurls",
+        "validUrls",
+        &["onlyDNS", "timeout"],
+        true,
+        "onlyDNS: the URLs lead somewhere.",
+    ),
     known("containscode", "containsCode", &["format"], true, "format: a code block in it."),
     known("alluppercase", "alluppercase", &[], true, "All letters are upper case."),
     known("alllowercase", "alllowercase", &[], true, "All letters are lower case."),
@@ -137,7 +161,8 @@ impl Compiler<'_, '_> {
             self.report.about_key(at, "checks requests only; move it to input_guardrails");
             return None;
         }
-        let id = if written.contains('.') { written.to_owned() } else { format!("default.{written}") };
+        let id =
+            if written.contains('.') { written.to_owned() } else { format!("default.{written}") };
         let given = match parameters {
             Some(given) if matches!(given.tree.value, Value::Null) => None,
             Some(given) if !self.is_map(given) => return None,
@@ -167,7 +192,8 @@ impl Compiler<'_, '_> {
         let (plugin, name) = written.split_once('.').unwrap_or(("default", written));
         let key = name.replace('_', "").to_ascii_lowercase();
         if plugin != "default" {
-            let text = "is a check of a service outside; the checks that run here begin with default.";
+            let text =
+                "is a check of a service outside; the checks that run here begin with default.";
             self.report.about_key(at, text);
             return None;
         }
@@ -232,7 +258,9 @@ impl Compiler<'_, '_> {
             "alluppercase" => Test::Uppercase,
             "alllowercase" => Test::Lowercase,
             "notnull" => Test::NotNull,
-            "endswith" => Test::EndsWith(self.some_text(spot, "suffix", "write e.g. suffix: Thanks")?),
+            "endswith" => {
+                Test::EndsWith(self.some_text(spot, "suffix", "write e.g. suffix: Thanks")?)
+            }
             "modelwhitelist" => self.model_whitelist(spot)?,
             "modelrules" => self.model_rules(spot)?,
             "allowedrequesttypes" => Test::RequestTypes {

@@ -165,7 +165,8 @@ impl Compiler<'_, '_> {
     fn contradictions(&mut self, spot: &Spot<'_>, guardrail: &Guardrail) {
         let mutator = guardrail.kind == GuardrailKind::Mutator;
         if guardrail.checks.is_empty() && self.type_errors == 0 {
-            let text = "has no checks; write e.g. default.contains: { words: [secret], operator: none }";
+            let text =
+                "has no checks; write e.g. default.contains: { words: [secret], operator: none }";
             self.report.mistake(spot, text);
         }
         if guardrail.background && mutator {
@@ -204,7 +205,11 @@ impl Compiler<'_, '_> {
             self.report.about_key(&entry, format!("there is no such key{hint}"));
         }
         let Some(found) = self.field(spot, "checks") else {
-            self.required(spot, "checks", "write e.g. checks: [{ id: default.contains, parameters: { … } }]");
+            self.required(
+                spot,
+                "checks",
+                "write e.g. checks: [{ id: default.contains, parameters: { … } }]",
+            );
             return Vec::new();
         };
         let mut checks = Vec::new();
@@ -296,11 +301,7 @@ impl Compiler<'_, '_> {
         let members = metadata.iter().flat_map(|map| {
             map.entries().map(|entry| (entry.name().to_owned(), entry.tree.to_json().to_string()))
         });
-        Some(Feedback {
-            value: json("value"),
-            weight: json("weight"),
-            metadata: members.collect(),
-        })
+        Some(Feedback { value: json("value"), weight: json("weight"), metadata: members.collect() })
     }
 }
 

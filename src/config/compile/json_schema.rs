@@ -27,7 +27,11 @@ impl Compiler<'_, '_> {
     /// The schema under `schema`: an object, or Portkey's text of one.
     pub fn json_schema(&mut self, spot: &Spot<'_>) -> Option<Schema> {
         let Some(found) = self.field(spot, "schema") else {
-            self.required(spot, "schema", "write e.g. schema: { type: object, required: [answer] }");
+            self.required(
+                spot,
+                "schema",
+                "write e.g. schema: { type: object, required: [answer] }",
+            );
             return None;
         };
         let before = self.report.mistakes.len();

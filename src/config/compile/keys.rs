@@ -53,14 +53,8 @@ pub const INERT: &[(&str, &str)] = &[
 ];
 
 /// Keys that would change what a request means or who may see it: refused while nothing honours them.
-pub const LATER: &[&str] = &[
-    "passthrough",
-    "prompt_id",
-    "conditions",
-    "hedge",
-    "mirror",
-    "keep_alive",
-];
+pub const LATER: &[&str] =
+    &["passthrough", "prompt_id", "conditions", "hedge", "mirror", "keep_alive"];
 
 /// Keys of `strategy` that this version honours.
 pub const STRATEGY: &[&str] =

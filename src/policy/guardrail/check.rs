@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 
 use crate::{
     base::limits,
-    config::guardrail::{Check, LANGUAGES, ModelRule, Operator, Test, Unit},
+    config::guardrail::{Check, LANGUAGES, Operator, Test, Unit},
 };
 
-use super::{json_values, redact};
+use super::{
+    about::{allowed_model, allowed_type, has_metadata},
+    json_values, redact,
+};
 
 /// What is judged.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +31,8 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    fn metadata(&self, key: &str) -> Option<&'a str> {
+    /// The value of a metadata key.
+    pub(super) fn metadata(&self, key: &str) -> Option<&'a str> {
         let mut pairs = self.metadata.iter();
         pairs.find(|(known, _)| known == key).map(|(_, value)| value.as_ref())
     }
@@ -92,16 +96,33 @@ pub fn judge(check: &Check, subject: &Subject<'_>) -> Finding {
         Test::Code(format) => has_code(check, format, text),
         Test::Uppercase | Test::Lowercase => cased(check, text),
         Test::EndsWith(suffix) => {
-            let ends = text.strip_suffix('.').unwrap_or(text).ends_with(suffix) || text.ends_with(suffix);
+            let ends =
+                text.strip_suffix('.').unwrap_or(text).ends_with(suffix) || text.ends_with(suffix);
             let data = json!({ "suffix": suffix, "not": check.not });
-            told(check, ends, data, "The text ends with the suffix.", "The text does not end with it.", text)
+            told(
+                check,
+                ends,
+                data,
+                "The text ends with the suffix.",
+                "The text does not end with it.",
+                text,
+            )
         }
         Test::NotNull => {
             let there = !text.trim().is_empty();
-            told(check, there, json!({ "not": check.not }), "There is a text.", "There is no text.", text)
+            told(
+                check,
+                there,
+                json!({ "not": check.not }),
+                "There is a text.",
+                "There is no text.",
+                text,
+            )
         }
         Test::Models { models, rules } => allowed_model(check, models, rules, subject),
-        Test::RequestTypes { allowed, blocked } => allowed_type(allowed, blocked, subject.request_type),
+        Test::RequestTypes { allowed, blocked } => {
+            allowed_type(allowed, blocked, subject.request_type)
+        }
         Test::MetadataKeys(keys, operator) => has_metadata(keys, *operator, subject),
         Test::AddPrefix(prefix) => Finding::of(
             true,
@@ -249,7 +270,14 @@ fn counted(check: &Check, unit: Unit, (least, most): (u64, u64), text: &str) -> 
     };
     let within = (least..=most).contains(&(count as u64));
     let data = json!({ name: count, min: least, max: most, "not": check.not });
-    told(check, within, data, "The count is within the range.", "The count is outside the range.", text)
+    told(
+        check,
+        within,
+        data,
+        "The count is within the range.",
+        "The count is outside the range.",
+        text,
+    )
 }
 
 fn fits_schema(check: &Check, schema: &crate::config::json_schema::Schema, text: &str) -> Finding {
@@ -294,7 +322,8 @@ fn has_keys(keys: &[String], operator: Operator, text: &str) -> Finding {
     }
     let (mut best, mut verdict): (Option<(&Value, Vec<&String>)>, bool) = (None, false);
     for value in &values {
-        let present: Vec<&String> = keys.iter().filter(|key| value.get(key.as_str()).is_some()).collect();
+        let present: Vec<&String> =
+            keys.iter().filter(|key| value.get(key.as_str()).is_some()).collect();
         verdict = operator.holds(present.len(), keys.len() - present.len());
         if verdict || best.as_ref().is_none_or(|(_, before)| present.len() > before.len()) {
             best = Some((value, present));
@@ -327,7 +356,8 @@ fn has_code(check: &Check, format: &str, text: &str) -> Finding {
     let named: Vec<&str> = named.collect();
     let has = named.contains(&format);
     let data = json!({ "searchedFormat": format, "not": check.not, "foundFormats": named });
-    let (yes, no) = ("There is a code block in this format.", "There is no code block in this format.");
+    let (yes, no) =
+        ("There is a code block in this format.", "There is no code block in this format.");
     told(check, has, data, yes, no, text)
 }
 
@@ -341,71 +371,4 @@ fn cased(check: &Check, text: &str) -> Finding {
         false => ("All letters are lower case.", "There are upper case letters."),
     };
     told(check, holds, json!({ "not": check.not }), yes, no, text)
-}
-
-fn allowed_model(
-    check: &Check,
-    models: &[String],
-    rules: &[ModelRule],
-    subject: &Subject<'_>,
-) -> Finding {
-    if subject.model.is_empty() {
-        return Finding::error("Missing model in request");
-    }
-    let applies = |rule: &&ModelRule| {
-        subject.metadata(&rule.key).is_some_and(|value| rule.values.iter().any(|one| one == value))
-    };
-    let by_rule: Vec<&String> =
-        rules.iter().filter(applies).flat_map(|rule| &rule.models).collect();
-    let allowed = if by_rule.is_empty() { models.iter().collect() } else { by_rule };
-    if allowed.is_empty() {
-        return Finding::error("No allowed models resolved from rules");
-    }
-    let listed = allowed.iter().any(|model| *model == subject.model);
-    let verdict = listed != check.not;
-    let explanation = match listed {
-        true => "The model is in the list.",
-        false => "The model is not in the list.",
-    };
-    Finding::of(
-        verdict,
-        json!({
-            "verdict": verdict, "not": check.not, "explanation": explanation,
-            "requestedModel": subject.model, "allowedModels": allowed,
-        }),
-    )
-}
-
-fn allowed_type(allowed: &[String], blocked: &[String], asked: &str) -> Finding {
-    let is = |list: &[String]| list.iter().any(|one| one == asked);
-    let verdict = !is(blocked) && (allowed.is_empty() || is(allowed));
-    let mode = match (allowed.is_empty(), blocked.is_empty()) {
-        (true, true) => "unrestricted",
-        (true, false) => "blocklist",
-        (false, true) => "allowlist",
-        (false, false) => "combined",
-    };
-    Finding::of(
-        verdict,
-        json!({
-            "currentRequestType": asked, "allowedTypes": allowed, "blockedTypes": blocked,
-            "verdict": verdict, "mode": mode,
-        }),
-    )
-}
-
-fn has_metadata(keys: &[String], operator: Operator, subject: &Subject<'_>) -> Finding {
-    let (found, missing): (Vec<&String>, Vec<&String>) =
-        keys.iter().partition(|key| subject.metadata(key).is_some());
-    let verdict = operator.holds(found.len(), missing.len());
-    let (outcome, operator) = (if verdict { "passed" } else { "failed" }, operator.as_str());
-    Finding::of(
-        verdict,
-        json!({
-            "explanation": format!("Check {outcome} for '{operator}' metadata keys."),
-            "missing_metadata_keys": missing,
-            "found_metadata_keys": found,
-            "operator": operator,
-        }),
-    )
 }

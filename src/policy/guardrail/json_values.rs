@@ -52,7 +52,8 @@ pub fn languages(text: &str) -> Vec<String> {
     let mut rest = text;
     while let Some(start) = rest.find("```") {
         let inner = &rest[start + 3..];
-        let word: String = inner.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        let word: String =
+            inner.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
         let body = inner.get(word.len()..).and_then(|body| body.strip_prefix('\n'));
         let end = body.and_then(|body| body.find("\n```").map(|end| (body, end)));
         match end {
@@ -76,12 +77,20 @@ mod tests {
             ("none here", vec![], false),
             ("a ```json\n{\"a\": 1}\n``` b {\"c\": 2}", vec![r#"{"a":1}"#], true),
             ("```\n[1]\n``` and ````json {\"b\":{}} ````", vec!["[1]", r#"{"b":{}}"#], true),
-            ("x {\"a\": {\"b\": [1]}} y {\"c\": 2} z", vec![r#"{"a":{"b":[1]}}"#, r#"{"c":2}"#], true),
+            (
+                "x {\"a\": {\"b\": [1]}} y {\"c\": 2} z",
+                vec![r#"{"a":{"b":[1]}}"#, r#"{"c":2}"#],
+                true,
+            ),
             ("{not json} {\"c\": 2", vec![], true),
         ] {
             let (found, like) = in_text(text);
             let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-            assert_eq!((found, like), (values.iter().map(ToString::to_string).collect(), like_json), "{text}");
+            assert_eq!(
+                (found, like),
+                (values.iter().map(ToString::to_string).collect(), like_json),
+                "{text}"
+            );
         }
         let many = "{".repeat(100_000);
         assert_eq!(in_text(&many), (vec![], true));

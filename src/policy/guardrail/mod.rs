@@ -1,9 +1,10 @@
 //! Guardrails as pure functions: which texts are judged, what a check finds in them, how they are rewritten, what is
 //! held back of a stream, and what the results say. Calls to other hosts are made elsewhere; their answers come in.
 
+mod about;
 pub mod check;
-mod json_values;
 mod delta;
+mod json_values;
 pub mod prefix;
 pub mod redact;
 pub mod results;

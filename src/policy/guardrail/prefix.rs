@@ -11,13 +11,20 @@ use bytes::Bytes;
 
 /// The body with the prefix; `None`: this request gets none.
 #[must_use]
-pub fn added(prefix: &Prefix, endpoint: Endpoint, body: &Bytes, fields: &Fields) -> Option<Vec<u8>> {
+pub fn added(
+    prefix: &Prefix,
+    endpoint: Endpoint,
+    body: &Bytes,
+    fields: &Fields,
+) -> Option<Vec<u8>> {
     let (name, value) = match endpoint {
         Endpoint::Completions => {
             let prompt = json::as_str(fields.value(body, "prompt")?)?;
             ("prompt", quoted(&format!("{}{prompt}", prefix.text)))
         }
-        Endpoint::ChatCompletions => ("messages", in_messages(prefix, fields.value(body, "messages")?)?),
+        Endpoint::ChatCompletions => {
+            ("messages", in_messages(prefix, fields.value(body, "messages")?)?)
+        }
         _ => return None,
     };
     let spliced = json::splice(body, fields, &[Edit::Set { name, raw_json: &value }]);
@@ -106,7 +113,11 @@ mod tests {
         change(&mut prefix);
         let body = Bytes::copy_from_slice(body.as_bytes());
         let fields = json::scan(&body).expect("an object");
-        let endpoint = if body.starts_with(b"{\"prompt") { Endpoint::Completions } else { Endpoint::ChatCompletions };
+        let endpoint = if body.starts_with(b"{\"prompt") {
+            Endpoint::Completions
+        } else {
+            Endpoint::ChatCompletions
+        };
         let added = added(&prefix, endpoint, &body, &fields)?;
         Some(String::from_utf8(added).expect("UTF-8"))
     }
@@ -119,11 +130,13 @@ mod tests {
         assert_eq!(prefixed(r#"{"prompt":"hi"}"#, |_| {}).as_deref(), Some(r#"{"prompt":"P hi"}"#));
         assert_eq!(prefixed(r#"{"prompt":["hi"]}"#, |_| {}), None);
         assert_eq!(prefixed(chat, |prefix| prefix.only_if_empty = true), None);
-        let own = r#"{"messages":[{"role":"user","content":"P "},{"role":"user","content":"hi"}],"n":1}"#;
+        let own =
+            r#"{"messages":[{"role":"user","content":"P "},{"role":"user","content":"hi"}],"n":1}"#;
         assert_eq!(prefixed(chat, |prefix| prefix.to_existing = false).as_deref(), Some(own));
         let system = r#"{"messages":[{"role":"system","content":"P "},{"role":"user","content":"hi"}],"n":1}"#;
         assert_eq!(prefixed(chat, |prefix| prefix.role = "system".into()).as_deref(), Some(system));
-        let last = r#"{"messages":[{"role":"user","content":"hi"},{"role":"tool","content":"P "}],"n":1}"#;
+        let last =
+            r#"{"messages":[{"role":"user","content":"hi"},{"role":"tool","content":"P "}],"n":1}"#;
         assert_eq!(prefixed(chat, |prefix| prefix.role = "tool".into()).as_deref(), Some(last));
     }
 

@@ -108,7 +108,9 @@ mod tests {
         for (number, is_card) in [("4111 1111 1111 1111", true), ("4111-1111-1111-1112", false)] {
             assert_eq!(has_luhn_digit(number), is_card, "{number}");
         }
-        for (text, is_iban) in [("DE89 3704 0044 0532 0130 00", true), ("DE89370400440532013001", false)] {
+        for (text, is_iban) in
+            [("DE89 3704 0044 0532 0130 00", true), ("DE89370400440532013001", false)]
+        {
             assert_eq!(has_iban_digits(text), is_iban, "{text}");
         }
     }

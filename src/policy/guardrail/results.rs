@@ -41,7 +41,8 @@ impl GuardrailResult {
     /// Whether it holds. What only rewrites always does.
     #[must_use]
     pub fn verdict(&self) -> bool {
-        self.guardrail.kind == GuardrailKind::Mutator || self.checks.iter().all(|one| self.passes(one))
+        self.guardrail.kind == GuardrailKind::Mutator
+            || self.checks.iter().all(|one| self.passes(one))
     }
 
     /// Whether it refuses.
@@ -139,7 +140,8 @@ impl GuardrailResult {
     }
 
     fn feedback(&self) -> Value {
-        let wanted = if self.verdict() { &self.guardrail.on_success } else { &self.guardrail.on_fail };
+        let wanted =
+            if self.verdict() { &self.guardrail.on_success } else { &self.guardrail.on_fail };
         let Some(Feedback { value, weight, metadata }) = wanted else { return Value::Null };
         let raw = |text: &String| serde_json::from_str::<Value>(text).unwrap_or_default();
         let mut all: Map<String, Value> =

@@ -145,7 +145,8 @@ impl Holding {
 
     /// Judges what is held, in its context, by what need not wait for the end.
     fn look(&self) -> Result<(), Box<Denied>> {
-        for guardrail in self.guardrails.iter().filter(|one| one.deny && one.stream > OnStream::End) {
+        for guardrail in self.guardrails.iter().filter(|one| one.deny && one.stream > OnStream::End)
+        {
             let early = guardrail.checks.iter().enumerate().filter(|(_, check)| is_early(check));
             for (at, check) in early {
                 for channel in &self.channels {
@@ -232,16 +233,18 @@ impl Holding {
 
     fn written(&self, held: Held, news: &mut [Option<String>]) -> Bytes {
         let Some((name, data)) = held.name_and_data else { return held.bytes };
-        let changed = match held.parts.iter().any(|(at, _)| news.get(*at).is_some_and(Option::is_some)) {
-            true => delta::with_texts(self.endpoint, &data, &mut |channel| {
-                let slot = news.get_mut(channel.min(limits::STREAM_CHOICES_MAX - 1))?.as_mut()?;
-                Some(std::mem::take(slot))
-            }),
-            false => delta::with_whole_texts(self.endpoint, &data, &mut |text| {
-                let finds = redact::finds(patterns(&self.guardrails), text);
-                (!finds.is_empty()).then(|| redact::replaced(text, &finds, text.len()))
-            }),
-        };
+        let changed =
+            match held.parts.iter().any(|(at, _)| news.get(*at).is_some_and(Option::is_some)) {
+                true => delta::with_texts(self.endpoint, &data, &mut |channel| {
+                    let slot =
+                        news.get_mut(channel.min(limits::STREAM_CHOICES_MAX - 1))?.as_mut()?;
+                    Some(std::mem::take(slot))
+                }),
+                false => delta::with_whole_texts(self.endpoint, &data, &mut |text| {
+                    let finds = redact::finds(patterns(&self.guardrails), text);
+                    (!finds.is_empty()).then(|| redact::replaced(text, &finds, text.len()))
+                }),
+            };
         let Some(changed) = changed else { return held.bytes };
         let mut event = Vec::with_capacity(changed.len() + 32);
         let name = std::str::from_utf8(&name).ok().filter(|name| !name.is_empty());

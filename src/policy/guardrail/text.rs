@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use crate::{
     provider::Endpoint,
-    wire::json::{self, Elements, Fields, PathStep},
+    wire::json::{self, Edit, Elements, Fields, PathStep},
 };
 
 /// Portkey's word for what is asked; `None`: guardrails do not look at this endpoint.
@@ -62,7 +64,9 @@ fn strings(raw: &[u8]) -> Vec<Cow<'_, str>> {
         let part = raw.get(place).unwrap_or_default();
         let text = match json::as_str(part) {
             Some(text) => Some(text),
-            None => json::scan(part).ok().and_then(|fields| json::as_str(fields.value(part, "text")?)),
+            None => {
+                json::scan(part).ok().and_then(|fields| json::as_str(fields.value(part, "text")?))
+            }
         };
         found.extend(text);
     }
@@ -70,7 +74,8 @@ fn strings(raw: &[u8]) -> Vec<Cow<'_, str>> {
 }
 
 fn joined(texts: &[Cow<'_, str>]) -> String {
-    let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).filter(|t: &&str| !t.is_empty()).collect();
+    let texts: Vec<&str> =
+        texts.iter().map(AsRef::as_ref).filter(|t: &&str| !t.is_empty()).collect();
     texts.join("\n")
 }
 
@@ -103,9 +108,13 @@ pub fn request_paths(endpoint: Endpoint) -> Vec<Vec<PathStep>> {
         ],
         Endpoint::Completions => &["prompt", "prompt.*"],
         Endpoint::Embeddings => &["input", "input.*"],
-        Endpoint::Responses => {
-            &["input", "input.*.content", "input.*.content.*.text", "input.*.output", "instructions"]
-        }
+        Endpoint::Responses => &[
+            "input",
+            "input.*.content",
+            "input.*.content.*.text",
+            "input.*.output",
+            "instructions",
+        ],
         _ => &[],
     };
     paths.iter().map(|path| steps(path)).collect()
@@ -143,4 +152,25 @@ pub fn rewritten(
 ) -> Option<Vec<u8>> {
     let paths: Vec<&[PathStep]> = paths.iter().map(Vec::as_slice).collect();
     json::with_texts(body, &paths, other)
+}
+
+/// A rewritten request with the `model` and the `stream` that it had.
+#[must_use]
+pub fn with_kept_fields(body: &Bytes, fields: &Fields, before: &[u8]) -> Bytes {
+    let Ok(old) = json::scan(before) else { return body.clone() };
+    let mut edits: Vec<Edit<'_>> = Vec::new();
+    for name in ["model", "stream"] {
+        match (old.value(before, name), fields.value(body, name)) {
+            (Some(raw_json), new) if new != Some(raw_json) => {
+                edits.push(Edit::Set { name, raw_json })
+            }
+            (None, Some(_)) => edits.push(Edit::Remove { name }),
+            _ => {}
+        }
+    }
+    if edits.is_empty() {
+        return body.clone();
+    }
+    let spliced = json::splice(body, fields, &edits);
+    spliced.pieces.iter().flat_map(|piece| piece.iter().copied()).collect()
 }

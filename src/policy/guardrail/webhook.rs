@@ -117,7 +117,8 @@ pub fn finding(callee: &Callee, answered: &Answered, before: bool) -> (Finding, 
     let instead = answer.get("transformedData").and_then(|data| data.get(side)?.get("json"));
     let instead = instead.filter(|json| json.is_object()).map(|json| json.to_string().into_bytes());
     let explanation = if verdict { "Webhook request succeeded" } else { "Webhook request failed" };
-    let told = answer.get("data").filter(|data| data.to_string().len() <= limits::WEBHOOK_DATA_BYTES_MAX);
+    let told =
+        answer.get("data").filter(|data| data.to_string().len() <= limits::WEBHOOK_DATA_BYTES_MAX);
     let data = json!({ "verdict": verdict, "explanation": explanation, "responseData": told });
     (Finding { transformed: instead.is_some(), ..Finding::of(verdict, data) }, instead)
 }
@@ -152,7 +153,8 @@ pub fn of_urls(not: bool, only_dns: bool, checked: &[(&str, bool)], total: usize
         return Finding::of(false, data);
     }
     let (valid, invalid): (Vec<_>, Vec<_>) = checked.iter().partition(|(_, good)| *good);
-    let names = |list: &[&(&str, bool)]| list.iter().map(|(url, _)| (*url).to_owned()).collect::<Vec<_>>();
+    let names =
+        |list: &[&(&str, bool)]| list.iter().map(|(url, _)| (*url).to_owned()).collect::<Vec<_>>();
     let all = invalid.is_empty() && checked.len() == total;
     let explanation = match all {
         true => "All URLs are valid.".to_owned(),

@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn texts_are_changed_where_paths_lead_and_nowhere_else() {
         let content = [key("messages"), PathStep::Every, key("content")];
-        let parts = [key("messages"), PathStep::Every, key("content"), PathStep::Every, key("text")];
+        let parts =
+            [key("messages"), PathStep::Every, key("content"), PathStep::Every, key("text")];
         let mut seen = Vec::new();
         let changed = with_texts(BODY.as_bytes(), &[&parts, &content], &mut |text| {
             seen.push(text.to_owned());
@@ -97,7 +98,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_changes_nothing() {
-        for path in [vec![key("x")], vec![key("model"), PathStep::Every], vec![PathStep::Index(0)]] {
+        for path in [vec![key("x")], vec![key("model"), PathStep::Every], vec![PathStep::Index(0)]]
+        {
             assert_eq!(with_texts(BODY.as_bytes(), &[&path], &mut |_| Some("x".into())), None);
         }
         assert_eq!(with_texts(b"[", &[&[PathStep::Every]], &mut |_| Some("x".into())), None);

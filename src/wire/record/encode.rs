@@ -89,10 +89,8 @@ fn bytes_at_most(record: &RecordRef<'_>) -> usize {
     let metadata: usize = record.metadata.iter().map(pair).sum();
     let texts_lists =
         [record.dropped_params, record.conditions, record.open_breakers, record.guardrails];
-    let lists: usize = texts_lists
-        .into_iter()
-        .flat_map(|list| list.iter().map(|text| text_at_most(text)))
-        .sum();
+    let lists: usize =
+        texts_lists.into_iter().flat_map(|list| list.iter().map(|text| text_at_most(text))).sum();
     let balance: usize = record.balance.iter().map(amount).sum();
     let attempts: usize = record.attempts.iter().map(attempt_at_most).sum();
     let sum = FIXED_AND_NUMBERS_BYTES_MAX + texts + metadata + lists + balance + attempts;
