@@ -9,6 +9,7 @@ use super::{
     judged::{Before, Brought, Guarding, Verdict},
     left::network,
     outgoing::{Outgoing, Sources},
+    outgoing_head::Standing,
     passing::Media,
     question::Question,
     respond::Notes,
@@ -288,7 +289,7 @@ impl Attempts<'_> {
             route,
             allowed: &rule,
             tls,
-            method: self.incoming.head.method,
+            method: self.incoming.head().method,
             request: &outgoing.parts,
             connect_by: started.after(timeouts.connect),
             request_timeout: target.request_timeout.map(|wait| (started.after(wait), wait)),
@@ -350,6 +351,8 @@ impl Attempts<'_> {
             rewritten_model: self.choice.rewritten_model,
             target,
             leaf,
+            standing: Standing::of(&self.choice.policy),
+            epoch: self.epoch.number,
         }
     }
 

@@ -8,21 +8,20 @@ use bytes::{Bytes, BytesMut};
 use super::{
     client::{Client, Interrupted, gone},
     digest::{Digest, Ended, Pieces},
-    guardrail::{self, Judged, Scene},
+    guardrail::{Judged, Scene},
+    verdict,
 };
 use crate::{
     base::{
         fault::{Fault, Kind, Source, Stage},
-        limits,
         units::{Instant, UnixTime},
     },
     chat::usage::Usage,
     dialect::Dialect,
     io::net::{Net, Reader, Writer},
-    policy::guardrail::{
-        GuardrailResult,
-        results::{DENIED, side_json},
-        stream::Holding,
+    policy::{
+        attempt::DENIED_STATUS,
+        guardrail::{GuardrailResult, results::side_json, stream::Holding},
     },
     wire::sse,
 };
@@ -117,8 +116,9 @@ impl Digest for Guarded {
         self.release(out)?;
         held?;
         if let Err(ended) = taken {
-            // What is held was not judged; the provider's own error event is among it.
-            return Err(Ended { told: false, ..ended });
+            // What is held was not judged and stays here; the provider's own error event may be among it.
+            let told = ended.told && self.holding.borrow().held_bytes() == 0;
+            return Err(Ended { told, ..ended });
         }
         Ok(())
     }
@@ -271,9 +271,4 @@ pub fn unreadable() -> Ended {
     Ended { fault, status: None, told: false }
 }
 
-use crate::policy::attempt::DENIED_STATUS;
-
 const TOO_LONG: &str = "an event of the upstream is longer than what can be judged";
-
-const _: () =
-    assert!(!DENIED.is_empty() && limits::STREAM_HELD_BYTES_MAX < limits::EVENT_BYTES_MAX);

@@ -17,11 +17,13 @@ pub mod exchange;
 pub mod guard;
 pub mod guarded;
 pub mod guardrail;
+pub mod heads;
 pub mod health;
 pub mod judged;
 mod left;
 pub mod local;
 pub mod outgoing;
+pub mod outgoing_head;
 pub mod passing;
 pub mod peer;
 pub mod question;
@@ -73,6 +75,8 @@ pub struct Core<N: Net> {
     pub wheel: Wheel,
     /// Read buffers.
     pub pages: Pages,
+    /// The request heads seen last.
+    pub heads: heads::Heads,
     /// Idle upstream connections.
     pub pool: RefCell<Pool<N::Reader, N::Writer>>,
     /// Where records go; `None`: the log is off.
@@ -107,6 +111,7 @@ impl<N: Net> Core<N> {
             epoch,
             wheel: Wheel::default(),
             pages: Pages::new(),
+            heads: heads::Heads::default(),
             pool: RefCell::default(),
             log: RefCell::new(log),
             counters,

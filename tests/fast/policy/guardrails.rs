@@ -5,13 +5,12 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 use trunkline::{
     config::{
+        Config,
         compile::{Known, compile_guardrails},
         guardrail::Guardrails,
     },
     policy::guardrail::{Finding, Subject, check::is_early, judge},
 };
-
-use super::super::config::good;
 
 /// The outcome of a check: it holds, it does not, or it could not be made, which counts as holding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +22,7 @@ enum Is {
 use Is::{Error, False, True};
 
 fn compiled(guardrails: &Value) -> Guardrails {
-    let file = good("");
+    let file = Config::open_defaults();
     let text = guardrails.to_string();
     let found = compile_guardrails([Some(&text), None], Known::from(&file));
     found.unwrap_or_else(|error| panic!("{guardrails}: {error:?}"))
@@ -134,7 +133,8 @@ fn counts_have_bounds_on_both_sides() {
 
 #[test]
 fn json_is_found_in_blocks_and_between_words() {
-    let schema = json!({"type": "object", "required": ["key"], "properties": {"key": {"type": "string"}}});
+    let schema =
+        json!({"type": "object", "required": ["key"], "properties": {"key": {"type": "string"}}});
     let with = |not: bool| json!({"schema": schema, "not": not});
     table(
         "default.jsonSchema",
@@ -238,7 +238,13 @@ fn models_by_list_and_by_metadata() {
         ("modelRules", rules.clone(), "m1", &team[..0], True),
         ("modelRules", rules.clone(), "m2", &team[..], True),
         ("modelRules", rules, "m1", &team[..], False),
-        ("modelRules", json!({"rules": {"metadata": {"team": {"b": ["m"]}}}}), "m", &team[..], Error),
+        (
+            "modelRules",
+            json!({"rules": {"metadata": {"team": {"b": ["m"]}}}}),
+            "m",
+            &team[..],
+            Error,
+        ),
     ] {
         let subject = Subject { model, metadata, ..Subject::default() };
         let finding = find(name, &parameters, &subject);
@@ -258,7 +264,8 @@ fn request_types_and_metadata_keys() {
     assert!(!types(json!({"blockedTypes": ["embed"]}), "embed"));
     assert!(types(json!({"blockedTypes": ["embed"]}), "messages"));
     assert!(!types(json!({"allowedTypes": ["embed"], "blockedTypes": ["messages"]}), "complete"));
-    let metadata = [(Cow::Borrowed("team"), Cow::Borrowed("")), (Cow::Borrowed("_user"), Cow::Borrowed("u"))];
+    let metadata =
+        [(Cow::Borrowed("team"), Cow::Borrowed("")), (Cow::Borrowed("_user"), Cow::Borrowed("u"))];
     for (operator, keys, wanted) in [
         ("all", json!(["team", "_user"]), true),
         ("all", json!(["team", "x"]), false),
@@ -269,7 +276,11 @@ fn request_types_and_metadata_keys() {
     ] {
         let subject = Subject { metadata: &metadata, ..Subject::default() };
         let parameters = json!({"metadataKeys": keys, "operator": operator});
-        assert_eq!(find("requiredMetadataKeys", &parameters, &subject).verdict, wanted, "{parameters}");
+        assert_eq!(
+            find("requiredMetadataKeys", &parameters, &subject).verdict,
+            wanted,
+            "{parameters}"
+        );
     }
 }
 
@@ -280,11 +291,17 @@ fn personal_data_is_found_where_it_is_what_it_looks_like() {
     let patterns = patterns_of(&guardrails.input[0].checks[0].test);
     for (text, wanted) in [
         ("mail joe.doe+x@mail.example.com now", "mail [EMAIL_ADDRESS] now"),
-        ("card 4111 1111 1111 1111, not 4111 1111 1111 1112", "card [CREDIT_CARD], not 4111 1111 1111 1112"),
+        (
+            "card 4111 1111 1111 1111, not 4111 1111 1111 1112",
+            "card [CREDIT_CARD], not 4111 1111 1111 1112",
+        ),
         ("ssn 123-45-6789", "ssn [SSN]"),
         ("call +1 (555) 123-4567 or 555-123-4567", "call [PHONE_NUMBER] or [PHONE_NUMBER]"),
         ("to DE89 3704 0044 0532 0130 00.", "to [IBAN]."),
-        ("from 192.168.1.20 and ::1 and 999.1.1.1", "from [IP_ADDRESS] and [IP_ADDRESS] and 999.1.1.1"),
+        (
+            "from 192.168.1.20 and ::1 and 999.1.1.1",
+            "from [IP_ADDRESS] and [IP_ADDRESS] and 999.1.1.1",
+        ),
         ("key sk-abcdefghijklmnopqrst", "key [API_KEY]"),
         ("the year 2024, room 101, 12:30", "the year 2024, room 101, 12:30"),
     ] {
@@ -294,7 +311,9 @@ fn personal_data_is_found_where_it_is_what_it_looks_like() {
     let subject = Subject { text: "joe@example.com", ..Subject::default() };
     assert!(find("redactPii", &json!({}), &subject).verdict);
     assert!(!find("redactPii", &json!({"failOnDetection": true}), &subject).verdict);
-    assert!(find("regexReplace", &json!({"rule": "x{9}", "failOnDetection": true}), &subject).verdict);
+    assert!(
+        find("regexReplace", &json!({"rule": "x{9}", "failOnDetection": true}), &subject).verdict
+    );
 }
 
 #[test]
@@ -329,9 +348,13 @@ fn what_is_judged_early_stays_failed() {
         let guardrails = compiled(&json!([written]));
         let check = &guardrails.input[0].checks[0];
         early += usize::from(is_early(check));
-        let verdicts = texts.map(|text| judge(check, &Subject { text, ..Subject::default() }).verdict);
+        let verdicts =
+            texts.map(|text| judge(check, &Subject { text, ..Subject::default() }).verdict);
         if is_early(check) {
-            assert!(verdicts.is_sorted_by(|before, after| before >= after), "{written}: {verdicts:?}");
+            assert!(
+                verdicts.is_sorted_by(|before, after| before >= after),
+                "{written}: {verdicts:?}"
+            );
         }
     }
     assert_eq!(early, 5);
