@@ -18,6 +18,7 @@ mod edge;
 mod errors;
 mod estimate;
 mod gone;
+mod guardrails;
 mod health;
 mod integrity;
 mod leaks;

@@ -137,7 +137,7 @@ impl Compiler<'_, '_> {
         let deny = self.flag(spot, "deny").unwrap_or(false);
         let background = self.flag(spot, "async").unwrap_or(false);
         let redacts = checks.iter().any(|check| check.test.redacts());
-        let stream = self.on_stream(spot, side, redacts);
+        let stream = self.on_stream(spot, side);
         let default = match deny || redacts {
             true if !background => OnStream::Hold,
             _ => OnStream::End,
@@ -157,14 +157,16 @@ impl Compiler<'_, '_> {
             checks,
             written: checks::without_secrets(spot.tree.to_json()).to_string(),
         };
-        self.contradictions(spot, &guardrail);
+        if self.report.mistakes.len() == mistakes {
+            self.contradictions(spot, &guardrail);
+        }
         (self.report.mistakes.len() == mistakes).then_some(guardrail)
     }
 
     /// What cannot be had together.
     fn contradictions(&mut self, spot: &Spot<'_>, guardrail: &Guardrail) {
         let mutator = guardrail.kind == GuardrailKind::Mutator;
-        if guardrail.checks.is_empty() && self.type_errors == 0 {
+        if guardrail.checks.is_empty() {
             let text =
                 "has no checks; write e.g. default.contains: { words: [secret], operator: none }";
             self.report.mistake(spot, text);
@@ -269,7 +271,7 @@ impl Compiler<'_, '_> {
         }
     }
 
-    fn on_stream(&mut self, spot: &Spot<'_>, side: Side, redacts: bool) -> Option<OnStream> {
+    fn on_stream(&mut self, spot: &Spot<'_>, side: Side) -> Option<OnStream> {
         const WHAT: &str = "hold, window or end";
         let found = self.field(spot, "stream")?;
         if side == Side::Input {
@@ -281,7 +283,6 @@ impl Compiler<'_, '_> {
             "window" => Some(OnStream::Window),
             "end" => Some(OnStream::End),
             _ => {
-                let _ = redacts;
                 self.report.mistake(&found, wrong(WHAT, &found.tree.shown()));
                 None
             }

@@ -297,7 +297,8 @@ fn a_stream_over_the_bound_is_judged_as_it_goes_and_denied_with_an_event() {
     gate.target("a").does([Act::Hear, Act::say(STREAM_HEAD), Act::say(filler + &rest)]);
     for request in [client::chat("hi", true), client::messages("hi", true)] {
         let answer = gate.post(&request);
-        assert!(answer.status == 200 && answer.is_error(), "{}", answer.status);
+        let tail = answer.text().split_off(answer.body.len() - 600);
+        assert!(answer.status == 200 && answer.is_error(), "{}: {tail}", answer.status);
         assert!(answer.said().contains("filler 1000 ") && !answer.said().contains("bad"));
         assert!(!answer.said().contains("a ba"), "not even its beginning");
         assert!(!answer.says_done());
