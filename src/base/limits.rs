@@ -490,8 +490,8 @@ pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 4 << 20;
 pub const WEBHOOK_DATA_BYTES_MAX: usize = 16 << 10;
 /// Headers that one webhook may be sent.
 pub const WEBHOOK_HEADERS_MAX: usize = 32;
-/// Calls of webhooks that nobody waits for, a core: each may hold a body.
-pub const WEBHOOKS_UNAWAITED_MAX: usize = 128;
+/// What calls of webhooks that nobody waits for may hold, a core, in bytes: a thousand small ones.
+pub const WEBHOOKS_UNAWAITED_BYTES_MAX: usize = 16 << 20;
 /// URLs of one text that `validUrls` looks at; a text with more has not passed.
 pub const GUARDRAIL_URLS_MAX: usize = 16;
 /// Bytes of events that a guarded stream holds back: about a thousand tokens as OpenAI sends them.

@@ -50,6 +50,14 @@ pub struct Guardrail {
     pub written: String,
 }
 
+impl Guardrail {
+    /// Whether a check of it calls another host.
+    #[must_use]
+    pub fn calls(&self) -> bool {
+        self.checks.iter().any(|check| check.test.is_call())
+    }
+}
+
 /// What a guardrail is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GuardrailKind {

@@ -85,10 +85,10 @@ pub struct GuardrailCounts {
     pub denied: Counter,
     /// Checks that could not be made.
     pub errors: Counter,
-    /// Calls that nobody waits for and that were not made: too many were under way.
+    /// Calls that nobody waits for and that were not made: too much was under way.
     pub not_called: Counter,
-    /// Calls that nobody waits for, under way.
-    pub unawaited: Gauge,
+    /// What calls that nobody waits for hold, in bytes.
+    pub unawaited_bytes: Gauge,
 }
 
 /// How late a core's event loop comes to what is due.

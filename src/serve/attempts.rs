@@ -6,8 +6,7 @@ use super::{
     care::Care,
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
-    judged::{Before, Brought, Guarding, Verdict},
-    left::network,
+    judged::{Brought, Guarding, Verdict},
     outgoing::{Outgoing, Sources},
     outgoing_head::Standing,
     passing::Media,
@@ -203,14 +202,15 @@ impl Attempts<'_> {
             self.care.pick_credential(&mut target, entry, started);
             target
         });
-        let mut guarding = None;
-        if let (Ok(target), true) = (&resolved, self.brought.any(leaf.leaf)) {
-            match Box::pin(self.judge_request(client, leaf, target, entry)).await? {
-                Before::Unguarded => {}
-                Before::Passed(judged) => guarding = Some(judged),
-                Before::Denied(fault) => return Ok(self.left_denied(client, entry, false, fault)),
+        let guarding = match &resolved {
+            Ok(target) if self.brought.any(leaf.leaf) => {
+                match Box::pin(self.judge_request(client, leaf, target, entry)).await? {
+                    Ok(guarding) => guarding,
+                    Err(denied) => return Ok(self.left_denied(client, entry, false, denied)),
+                }
             }
-        }
+            _ => None,
+        };
         let built = resolved.and_then(|target| {
             let outgoing = self.sources(&target, leaf.leaf, guarding.as_deref()).build()?;
             Ok((target, outgoing))
@@ -249,16 +249,7 @@ impl Attempts<'_> {
                 };
                 self.answered(client, Box::new(tried), entry, notes).await
             }
-            Err(Failed::ClientGone) => Err(gone("the client closed before it was answered")),
-            Err(Failed::RequestTimeout(fault)) => {
-                Ok(self.left(client, entry, Outcome::RequestTimeout, fault))
-            }
-            Err(Failed::Fault(fault)) if fault.kind == Kind::HostRefused => Err(fault),
-            Err(Failed::Fault(fault)) if fault.kind == Kind::ClientGone => Err(fault),
-            Err(Failed::Fault(fault)) => {
-                let outcome = Outcome::Network(network(&fault));
-                Ok(self.left(client, entry, outcome, fault))
-            }
+            Err(failed) => self.failed(client, entry, failed),
         }
     }
 

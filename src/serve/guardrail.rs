@@ -106,22 +106,31 @@ impl<N: Net> Scene<N> {
         mut note: impl FnMut(String),
     ) {
         for guardrail in guardrails.iter().filter(|guardrail| guardrail.background) {
-            let calls = guardrail.checks.iter().any(|check| check.test.is_call());
+            let calls = guardrail.calls();
             let counts = &self.core.counters.guardrails;
-            if calls && counts.unawaited.get() >= limits::WEBHOOKS_UNAWAITED_MAX as u64 {
+            let bytes =
+                limits::EXCHANGE_BYTES as usize + 2 * (judged.body.len() + judged.text.len());
+            let with_it =
+                usize::try_from(counts.unawaited_bytes.get()).unwrap_or(usize::MAX) + bytes;
+            if calls && with_it > limits::WEBHOOKS_UNAWAITED_BYTES_MAX {
                 counts.not_called.add(1);
-                note(format!("{} (async) not called: too many calls are under way", guardrail.id));
+                note(format!(
+                    "{} (async) not called: too much is being told already",
+                    guardrail.id
+                ));
                 continue;
             }
             let (scene, guardrail) = (self.clone(), Arc::clone(guardrail));
             let judged = RefCell::new(judged.clone());
             if calls {
                 note(format!("{} (async) called", guardrail.id));
-                counts.unawaited.raise();
+                counts.unawaited_bytes.set(with_it);
                 self.core.net.spawn(async move {
                     let result = scene.guardrail(&guardrail, &judged).await;
                     verdict::count(&scene.core, &result);
-                    scene.core.counters.guardrails.unawaited.lower();
+                    let held = &scene.core.counters.guardrails.unawaited_bytes;
+                    let left = usize::try_from(held.get()).unwrap_or(usize::MAX);
+                    held.set(left.saturating_sub(bytes));
                 });
             } else {
                 let results = guardrail.checks.iter().enumerate();
@@ -340,7 +349,8 @@ impl<N: Net> Scene<N> {
             answer_bytes_max: 0,
         };
         let answered = errand::run(&self.core, &self.epoch, &errand).await;
-        answered.is_ok_and(|(status, _)| (200..300).contains(&status))
+        // A URL that leads elsewhere leads somewhere; it is not followed.
+        answered.is_ok_and(|(status, _)| (200..400).contains(&status))
     }
 }
 

@@ -102,40 +102,34 @@ impl Brought {
     }
 }
 
-/// What became of a request under guardrails.
-pub(super) enum Before {
-    /// None look at it.
-    Unguarded,
-    /// It may go.
-    Passed(Rc<Guarding>),
-    /// It may not.
-    Denied(Fault),
-}
-
 impl Attempts<'_> {
-    /// Judges the request to one target, once for all tries of it.
+    /// Judges the request to one target, once for all tries of it. `None`: nothing looks at it; the inner error: it is
+    /// denied.
     pub(super) async fn judge_request<N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
         leaf: LeafRef<'_>,
         target: &ResolvedTarget<'_>,
         entry: &mut Entry<'_>,
-    ) -> Result<Before, Fault> {
-        let Some(guardrails) = self.brought.of(leaf) else { return Ok(Before::Unguarded) };
+    ) -> Result<Result<Option<Rc<Guarding>>, Fault>, Fault> {
+        let Some(guardrails) = self.brought.of(leaf) else { return Ok(Ok(None)) };
         let guarded = self.call.typed && text::request_type(self.call.endpoint).is_some();
-        let Question::Json { body, .. } = self.question else { return Ok(Before::Unguarded) };
+        let Question::Json { body, .. } = self.question else { return Ok(Ok(None)) };
         if !guarded {
-            return Ok(Before::Unguarded);
+            return Ok(Ok(None));
         }
         if let Some((index, guarding)) = &*self.brought.latest.borrow()
             && *index == leaf.index
         {
-            return Ok(Before::Passed(Rc::clone(guarding)));
+            return Ok(Ok(Some(Rc::clone(guarding))));
         }
         let mut facts = self.facts(target, entry, body);
         let scene = Scene::new(&client.core, &Rc::new(facts.clone()), true);
         let text = scene.text_of(body);
         let judged = RefCell::new(Judged { body: body.clone(), text, ..Judged::default() });
+        if guardrails.input.iter().chain(&guardrails.output).any(|one| one.calls()) {
+            client.hold.rendered(2 * body.len()); // what a webhook is told
+        }
         let mut notes = Vec::new();
         scene.run_unawaited(&guardrails.input, &judged.borrow(), |line| notes.push(line));
         let input = {
@@ -151,7 +145,7 @@ impl Attempts<'_> {
         verdict::note(&client.core, entry, "input", &input);
         self.note_unawaited(entry, "input", notes);
         if input.iter().any(GuardrailResult::denies) {
-            return Ok(Before::Denied(verdict::denied(Stage::Plan, &input, &[])));
+            return Ok(Err(verdict::denied(Stage::Plan, &input, &[])));
         }
         let judged = judged.into_inner();
         let question = match (judged.rewritten, json::scan(&judged.body)) {
@@ -162,7 +156,7 @@ impl Attempts<'_> {
         (facts.request, facts.request_text) = (judged.body, judged.text);
         let guarding = Rc::new(Guarding { guardrails, facts: Rc::new(facts), input, question });
         *self.brought.latest.borrow_mut() = Some((leaf.index, Rc::clone(&guarding)));
-        Ok(Before::Passed(guarding))
+        Ok(Ok(Some(guarding)))
     }
 
     fn facts(&self, target: &ResolvedTarget<'_>, entry: &Entry<'_>, body: &Bytes) -> Facts {

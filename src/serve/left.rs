@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use super::{
     attempts::{Attempts, End, Kept},
-    client::Client,
+    client::{Client, gone},
     digest::Ended,
+    upstream::Failed,
 };
 use crate::{
     base::fault::{Fault, Kind, Stage},
@@ -30,6 +31,24 @@ impl Attempts<'_> {
         self.left(client, entry, outcome, ended.fault)
     }
 
+    /// A try that brought no answer. An error ends the exchange.
+    pub(super) fn failed<N: Net, R: Reader, W: Writer>(
+        &self,
+        client: &Client<N, R, W>,
+        entry: &mut Entry<'_>,
+        failed: Failed,
+    ) -> Result<End<N>, Fault> {
+        let (outcome, fault) = match failed {
+            Failed::ClientGone => return Err(gone("the client closed before it was answered")),
+            Failed::RequestTimeout(fault) => (Outcome::RequestTimeout, fault),
+            Failed::Fault(fault) if matches!(fault.kind, Kind::HostRefused | Kind::ClientGone) => {
+                return Err(fault);
+            }
+            Failed::Fault(fault) => (Outcome::Network(network(&fault)), fault),
+        };
+        Ok(self.left(client, entry, outcome, fault))
+    }
+
     /// A try that brought nothing.
     pub(super) fn left<N: Net, R: Reader, W: Writer>(
         &self,
@@ -52,7 +71,7 @@ impl Attempts<'_> {
 }
 
 /// What the walk makes of a fault.
-pub(super) fn network(fault: &Fault) -> Network {
+fn network(fault: &Fault) -> Network {
     match fault.kind {
         Kind::ConnectTimeout => Network::ConnectTimeout,
         Kind::Timeout => Network::FirstByteTimeout,

@@ -292,7 +292,7 @@ fn a_stream_that_is_held_shows_nothing_before_it_is_judged() {
 fn a_stream_over_the_bound_is_judged_as_it_goes_and_denied_with_an_event() {
     let gate = guarded(json!({"output_guardrails": forbids("bad word", true)})).open();
     // Long past what is held as a whole; then the word, cut in two.
-    let filler: String = (0..2000).map(|at| word(&format!("filler {at} "))).collect();
+    let filler: String = (0..4000).map(|at| word(&format!("filler {at} "))).collect();
     let rest = word("a ba") + &word("d word") + &filler + &ending();
     gate.target("a").does([Act::Hear, Act::say(STREAM_HEAD), Act::say(filler + &rest)]);
     for request in [client::chat("hi", true), client::messages("hi", true)] {
@@ -547,7 +547,32 @@ fn a_webhook_that_nobody_waits_for_goes_on_alone() {
     assert_eq!(gate.record().guardrails, ["config.targets[0] input hook (async) called"]);
     gate.world.run_for(secs(5));
     assert_eq!(gate.counters.guardrails.failed.get(), 1);
-    assert_eq!(gate.counters.guardrails.unawaited.get(), 0);
+    assert_eq!(gate.counters.guardrails.unawaited_bytes.get(), 0);
+    gate.close();
+}
+
+#[test]
+fn what_nobody_waits_for_is_bounded() {
+    let mut hook = webhook(&[("timeout", json!(60_000))]);
+    hook[0]["async"] = json!(true);
+    let gate = guarded(json!({"input_guardrails": hook})).open();
+    gate.target("hook").does([
+        Act::Hear,
+        Act::Wait(secs(50)),
+        Act::say(answers("{\"verdict\":true}")),
+    ]);
+    let long = "x".repeat(1 << 20);
+    let lines: Vec<String> = (0..6)
+        .map(|_| {
+            assert!(gate.ask(&long).is_whole());
+            gate.record().guardrails.remove(0)
+        })
+        .collect();
+    let called = |line: &&String| line.ends_with("(async) called");
+    assert_eq!(lines.iter().filter(called).count(), 3, "{lines:?}");
+    assert_eq!(gate.counters.guardrails.not_called.get(), 3);
+    gate.world.run_for(secs(70));
+    assert_eq!(gate.counters.guardrails.unawaited_bytes.get(), 0);
     gate.close();
 }
 
@@ -583,7 +608,7 @@ fn urls_are_looked_for_where_requests_may_lead_and_nowhere_else() {
         .file("custom_hosts: { allow_private: true }")
         .open();
     gate.world.name("good.example", &["10.0.0.3".parse().expect("an address")]);
-    for (status, wanted) in [(200, 200), (404, 446)] {
+    for (status, wanted) in [(200, 200), (301, 200), (404, 446)] {
         let head = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
         gate.target("hook").does([Act::HearBytes(40), Act::say(head)]);
         assert_eq!(gate.ask("see http://good.example/x").status, wanted, "{status}");
