@@ -13,6 +13,7 @@ pub mod dial;
 pub mod digest;
 pub mod events;
 pub mod exchange;
+pub mod explain;
 pub mod guard;
 pub mod health;
 pub mod local;
