@@ -1,5 +1,5 @@
-//! A policy of a past epoch, read from the copy without secrets that [`super::digest::render`] wrote: enough to plan and
-//! to walk again what a record tells of, not enough to send anything.
+//! A policy of a past epoch, read from the copy without secrets that [`super::digest::render`] wrote: enough to plan
+//! and to walk again what a record tells of, not enough to send anything.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use super::{
 /// A policy as it was.
 #[derive(Debug)]
 pub struct Recalled {
-    /// What plans and walks are made of. What a condition or a hash asks of a request is not in it: the record holds what
-    /// came of that.
+    /// What plans and walks are made of. What a condition or a hash asks of a request is not in it: the record holds
+    /// what came of that.
     pub policy: Policy,
     /// What each target was, by its place.
     pub leads: Vec<(String, Lead)>,

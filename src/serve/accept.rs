@@ -26,6 +26,7 @@ use crate::{
         tls::{self, MaybeTlsReader, MaybeTlsWriter, ServerConfig},
     },
     journal::metrics::Counters,
+    policy::client_address,
 };
 
 /// What a worker runs: the gateway on one core.
@@ -77,6 +78,7 @@ impl<N: Net> Gateway<N> {
 
     /// Begins to serve one connection; returns at once.
     pub fn connected(&self, reader: N::Reader, writer: N::Writer, peer: SocketAddr) {
+        let peer = client_address::canonical(peer);
         let core = Rc::clone(&self.core);
         core.counters.connections.add(1);
         if self.connections.open.get() >= self.connections_max {

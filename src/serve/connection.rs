@@ -124,7 +124,7 @@ async fn next_head<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) -
                         head,
                         bytes,
                         accepted: first_byte,
-                        accepted_unix: client.core.net.unix_now(),
+                        accepted_unix: client.core.net.unix_now().before(now.since(first_byte)),
                         head_at: now,
                     }));
                 }

@@ -294,7 +294,7 @@ impl Leads<'_> {
         let resolved = match self.choice.resolve(target.leaf) {
             Ok(resolved) => resolved,
             Err(fault) => {
-                told.unfit = Some(fault.message.into_owned());
+                told.unfit = Some(with_field(fault));
                 return self.name(config, target, told);
             }
         };
@@ -316,7 +316,7 @@ impl Leads<'_> {
                 told.format = if fit == Fit::Translate { "translated" } else { "same" };
                 told.dropped = dropped.into_iter().map(String::from).collect();
             }
-            Err(fault) => told.unfit = Some(fault.message.into_owned()),
+            Err(fault) => told.unfit = Some(with_field(fault)),
         }
     }
 
@@ -336,6 +336,16 @@ impl Leads<'_> {
         let scheme = if origin.tls { "https" } else { "http" };
         let path = resolved.adapter.path(self.call.endpoint, self.call.rest);
         format!("{scheme}://{}{}{path}", origin.authority, origin.path)
+    }
+}
+
+/// The message of a fault, and which field it is of.
+fn with_field(fault: Fault) -> String {
+    let message = fault.message;
+    let names = |field: &str| message.starts_with(field) || message.contains(&format!("`{field}`"));
+    match fault.param {
+        Some(field) if !names(&field) => format!("{field}: {message}"),
+        _ => message.into_owned(),
     }
 }
 

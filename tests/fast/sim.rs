@@ -16,6 +16,7 @@ mod cuts;
 mod drain;
 mod egress;
 mod epochs;
+mod explains;
 mod fallback;
 mod gone;
 mod health;

@@ -75,14 +75,8 @@ fn text(form: &Form<'_>) -> String {
     }
     line("api key", &told.api_key);
     line("model", &told.model);
-    line(
-        "config",
-        if told.config.is_empty() {
-            "none: one target, by a header or the model"
-        } else {
-            &told.config
-        },
-    );
+    let alone = told.config.is_empty() && !told.targets.is_empty();
+    line("config", if alone { "none: one target, by a header or the model" } else { &told.config });
     line("seed", &told.seed.to_string());
     line("cache", CACHE);
     form.notes.iter().for_each(|note| line("note", note));
@@ -136,7 +130,7 @@ fn write_targets(out: &mut String, told: &Told) {
         if let Some(unfit) = &target.unfit {
             let _ = writeln!(out, "      unfit, so passed over: {}", printable(unfit));
         }
-        if !target.dropped.is_empty() {
+        if target.order.is_some() && !target.dropped.is_empty() {
             let _ = writeln!(out, "      dropped: {}", printable(&target.dropped.join(", ")));
         }
     }
