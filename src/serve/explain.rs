@@ -7,8 +7,10 @@ use bytes::Bytes;
 
 use super::{
     connection::Incoming,
+    heads::Seen,
     local,
     outgoing::{Outgoing, Sources},
+    outgoing_head::Standing,
     question::Question,
     rescue,
     route::{Call, Route, route},
@@ -185,11 +187,11 @@ pub fn explain(imagined: &Imagined<'_>, ground: &Ground<'_>) -> Told {
 fn fill(imagined: &Imagined<'_>, ground: &Ground<'_>, told: &mut Told) -> Result<(), Fault> {
     let config = ground.config;
     let incoming = incoming(imagined, ground)?;
-    let call = match route(incoming.head.method, incoming.path()) {
+    let call = match route(incoming.head().method, incoming.path()) {
         Route::Api(call) => call,
         _ => return Err(no_call(imagined)),
     };
-    let options = request_headers::parse(incoming.head.headers(&incoming.bytes))?;
+    let options = request_headers::parse(incoming.head().headers(incoming.bytes()))?;
     let caller = caller(imagined, ground, &incoming)?;
     let api_key = caller.api_key.and_then(|id| config.api_keys.get(id.0 as usize));
     told.api_key = api_key.map_or_else(String::new, |key| key.name.clone());
@@ -258,7 +260,16 @@ fn incoming(imagined: &Imagined<'_>, ground: &Ground<'_>) -> Result<Incoming, Fa
         .filter(|head| head.len == bytes.len())
         .ok_or_else(|| bad_head("the head is not whole"))?;
     let now = Instant::default();
-    Ok(Incoming { head, bytes, accepted: now, accepted_unix: ground.now, head_at: now })
+    Ok(Incoming {
+        repeated: false,
+        head_bytes: head.len,
+        framing: head.framing,
+        keep_alive: false,
+        seen: Seen::new(head, bytes),
+        accepted: now,
+        accepted_unix: ground.now,
+        head_at: now,
+    })
 }
 
 fn caller<'r>(
@@ -310,6 +321,8 @@ impl Leads<'_> {
             rewritten_model: self.choice.rewritten_model,
             target: &resolved,
             leaf: target.leaf,
+            epoch: 0,
+            standing: Standing::Request, // nothing is kept for a next time
         };
         match sources.build() {
             Ok(Outgoing { fit, dropped, .. }) => {
@@ -342,7 +355,8 @@ impl Leads<'_> {
 /// The message of a fault, and which field it is of.
 fn with_field(fault: Fault) -> String {
     let message = fault.message;
-    let names = |field: &str| message.starts_with(field) || message.contains(&format!("`{field}`"));
+    let mut words = message.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let mut names = |field: &str| words.any(|word| word == field);
     match fault.param {
         Some(field) if !names(&field) => format!("{field}: {message}"),
         _ => message.into_owned(),

@@ -51,7 +51,7 @@ impl Question {
         let body = body::read(client, incoming, config.limits.body_bytes, total_by).await?;
         client.body_pending = false;
         client.note_request(&body);
-        Question::of(body, is_json, incoming.head.method, call)
+        Question::of(body, is_json, incoming.head().method, call)
     }
 
     /// Of a body that is there whole, of a request that is not sent; an upload stays one.
@@ -67,7 +67,7 @@ impl Question {
         if is_upload(incoming, is_json, config) {
             return Ok(Question::Upload);
         }
-        Question::of(body, is_json, incoming.head.method, call)
+        Question::of(body, is_json, incoming.head().method, call)
     }
 
     fn of(body: Bytes, is_json: bool, method: Method, call: &Call<'_>) -> Result<Question, Fault> {
@@ -129,7 +129,7 @@ impl Question {
 
 /// A body that is not held: too large, or of no known length, or of a kind that routing learns nothing from.
 fn is_upload(incoming: &Incoming, is_json: bool, config: &Config) -> bool {
-    match incoming.head.framing {
+    match incoming.framing {
         Framing::None | Framing::UntilClose | Framing::Length(0) => false,
         Framing::Length(_) | Framing::Chunked if is_json => false,
         Framing::Length(length) => {

@@ -6,6 +6,8 @@
 mod explained;
 mod reached;
 
+use std::collections::HashSet;
+
 use trunkline::{
     config::{
         Config,
@@ -16,6 +18,34 @@ use trunkline::{
 };
 
 use crate::policy::make::{Dice, OPENAI, add_virtual_key, config, origin};
+
+/// In two tests, for two cores.
+#[test]
+fn even_configs_keep_what_a_plan_promises() {
+    check_all(0);
+}
+
+#[test]
+fn odd_configs_keep_what_a_plan_promises() {
+    check_all(1);
+}
+
+/// Every target is reached; what is explained is what is planned, ends, and can be made again from a record.
+fn check_all(first: u64) {
+    let file = file();
+    let (mut targets, mut deepest, mut reasons) = (0, 0, HashSet::new());
+    for seed in (first..CONFIGS).step_by(2) {
+        let nested = nested(seed, false);
+        let policy = compiled(&file, &nested);
+        let (count, depth) = reached::check(&nested, &policy, seed);
+        explained::check(&nested, &policy, seed, &mut reasons);
+        targets += count;
+        deepest = deepest.max(depth);
+    }
+    let told = format!("{targets} targets, {deepest} deep, {reasons:?}");
+    let lively = targets as u64 > 2 * CONFIGS && deepest == DEPTH && reasons.len() == 10;
+    assert!(lively, "the configs are dull: {told}");
+}
 
 /// A config object, and each of its targets.
 pub struct Nested {
@@ -230,5 +260,5 @@ pub const MODELS: [&str; 6] = [
 ];
 const PATH: &str = "/v1/chat/completions";
 const DEPTH: usize = 5;
-const LEAVES_MAX: usize = 24;
+const LEAVES_MAX: usize = 16;
 const CONFIGS: u64 = 10_000;

@@ -13,32 +13,30 @@ use trunkline::{
     },
 };
 
-use super::{CONFIGS, Nested, PATH, compiled, facts, file, metadata, nested, random_health};
+use super::{Nested, PATH, compiled, facts, file, metadata, nested, random_health};
 use crate::policy::make::{Dice, add_config, status, walk_or_refusal};
 
-#[test]
-fn explain_tells_what_is_planned_for_ten_thousand_nested_configs() {
-    let file = file();
-    let mut reasons: HashSet<&str> = HashSet::new();
-    for seed in 0..CONFIGS {
-        let nested = nested(seed, false);
-        let policy = compiled(&file, &nested);
-        let mut dice = Dice(seed ^ 0xe9);
-        let health = random_health(&policy, &mut dice);
-        let made = &nested.leaves[dice.below(nested.leaves.len())];
-        let metadata = match dice.chance(85) {
-            true => metadata(made, &mut dice),
-            false => Vec::new(), // no condition holds
-        };
-        let (facts, plan_seed) = (facts(&metadata), dice.roll());
-        let plan = plan_with(&policy, plan_seed, &facts, &health);
-        let told = explain(&policy, plan_seed, &facts, &health);
-        assert_is_planned(&plan, &told, &nested, seed);
-        reasons.extend(told.targets.iter().map(|target| target.reason.as_str()));
-        assert_ends(&plan, &told, seed);
-        assert_is_recalled(&policy, &plan, &told, (&health, plan_seed), seed);
-    }
-    assert_eq!(reasons.len(), 10, "the dice are dull: {reasons:?}");
+/// The reasons that were told are added to those of others.
+pub(super) fn check(
+    nested: &Nested,
+    policy: &Policy,
+    seed: u64,
+    reasons: &mut HashSet<&'static str>,
+) {
+    let mut dice = Dice(seed ^ 0xe9);
+    let health = random_health(policy, &mut dice);
+    let made = &nested.leaves[dice.below(nested.leaves.len())];
+    let metadata = match dice.chance(85) {
+        true => metadata(made, &mut dice),
+        false => Vec::new(), // no condition holds
+    };
+    let (facts, plan_seed) = (facts(&metadata), dice.roll());
+    let plan = plan_with(policy, plan_seed, &facts, &health);
+    let told = explain(policy, plan_seed, &facts, &health);
+    assert_is_planned(&plan, &told, nested, seed);
+    reasons.extend(told.targets.iter().map(|target| target.reason.as_str()));
+    assert_ends(&plan, &told, seed);
+    assert_is_recalled(policy, &plan, &told, (&health, plan_seed), seed);
 }
 
 /// The same targets in the same places, each of the config once, and the same refusals.
