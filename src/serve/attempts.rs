@@ -7,6 +7,7 @@ use super::{
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
     outgoing::{Outgoing, Sources},
+    outgoing_head::Standing,
     passing::Media,
     question::Question,
     respond::Notes,
@@ -258,7 +259,7 @@ impl Attempts<'_> {
             route,
             allowed: &rule,
             tls,
-            method: self.incoming.head.method,
+            method: self.incoming.head().method,
             request: &outgoing.parts,
             connect_by: started.after(timeouts.connect),
             request_timeout: target.request_timeout.map(|wait| (started.after(wait), wait)),
@@ -317,6 +318,8 @@ impl Attempts<'_> {
             rewritten_model: self.choice.rewritten_model,
             target,
             leaf,
+            standing: Standing::of(&self.choice.policy),
+            epoch: self.epoch.number,
         }
     }
 

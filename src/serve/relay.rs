@@ -209,7 +209,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
     /// To a client of HTTP/1.0 only a length tells a cut from an end.
     fn needs_length(&self) -> bool {
         let known = matches!(self.answer.head.framing, Framing::None | Framing::Length(_));
-        !known && !self.passage.events && self.passage.incoming.head.version == Version::Http10
+        !known && !self.passage.events && self.passage.incoming.head().version == Version::Http10
     }
 
     /// Decides how the body will end and makes the head.

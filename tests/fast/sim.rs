@@ -23,6 +23,7 @@ mod http;
 mod names;
 mod proxied;
 mod random;
+mod repeated;
 mod resets;
 mod retries;
 mod reuse;
