@@ -11,6 +11,7 @@ pub mod condition;
 pub mod credential;
 pub mod glob;
 pub mod health;
+pub mod hedge;
 pub mod key;
 pub mod params;
 pub mod plan;

@@ -16,6 +16,7 @@ use super::{
     route::{Call, Route, dialect_of, route},
     target::TargetRules,
     tend,
+    upstream::Total,
 };
 use crate::{
     base::{
@@ -167,7 +168,8 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     care::note(entry, policy, &health, &plan);
     entry.conditions = plan.decided().iter().map(ToString::to_string).collect();
     entry.times.planned = entry.at(client.now());
-    let mut attempts = Attempts {
+    let within = policy.total.unwrap_or(config.timeouts.total);
+    let attempts = Attempts {
         incoming,
         call,
         caller: &caller,
@@ -177,7 +179,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         rules: &rules,
         care: &care,
         request_id: entry.request_id,
-        total_by,
+        total: Total { by: incoming.accepted.after(within), within, of_part: false },
     };
     attempts.run(client, &plan, entry, notes).await
 }

@@ -2,6 +2,8 @@
 
 pub mod accept;
 pub mod admission;
+pub mod arriving;
+pub mod attempt;
 pub mod attempts;
 pub mod bodies;
 pub mod body;
@@ -15,6 +17,7 @@ pub mod events;
 pub mod exchange;
 pub mod guard;
 pub mod health;
+pub mod hedge;
 pub mod local;
 pub mod outgoing;
 pub mod passing;
@@ -30,6 +33,7 @@ pub mod tend;
 pub mod tunnel;
 pub mod upload;
 pub mod upstream;
+pub mod waiter;
 
 use std::{
     cell::{Cell, RefCell},

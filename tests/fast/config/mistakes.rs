@@ -458,11 +458,11 @@ const BAD: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "configs: { c: { provider: openai, api_key: k, input_guardrails: [x], hedge: { after: 1s }, passthrough: true } }",
+        "configs: { c: { provider: openai, api_key: k, input_guardrails: [x], keep_alive: 15s, passthrough: true } }",
         &[
             "1:47: configs.c.input_guardrails: not in this version of Trunkline; remove it",
-            "1:70: configs.c.hedge: not in this version of Trunkline; remove it",
-            "1:92: configs.c.passthrough: not in this version of Trunkline; remove it",
+            "1:70: configs.c.keep_alive: not in this version of Trunkline; remove it",
+            "1:87: configs.c.passthrough: not in this version of Trunkline; remove it",
         ],
     ),
     (

@@ -40,7 +40,7 @@ fn breaker() -> Breaker {
 
 /// A target whose breaker and quota are asked for.
 fn watched() -> Node {
-    let watch = Watch { index: 0, breaker: Some(breaker()), rate_limit_aware: true };
+    let watch = Watch { index: 0, breaker: Some(breaker()), rate_limit_aware: true, hedge: None };
     leaf(trunkline::config::policy::Leaf { watch: Some(watch), ..Default::default() })
 }
 
@@ -397,7 +397,12 @@ fn enliven_node(node: &mut Node, dice: &mut Dice, chosen: bool) {
         NodeKind::Leaf(leaf) => {
             let breaker = (chosen && dice.chance(60)).then(breaker);
             let rate_limit_aware = chosen && dice.chance(40);
-            leaf.watch = dice.chance(80).then_some(Watch { index: 0, breaker, rate_limit_aware });
+            leaf.watch = dice.chance(80).then_some(Watch {
+                index: 0,
+                breaker,
+                rate_limit_aware,
+                hedge: None,
+            });
         }
         NodeKind::Single(child) => enliven_node(child, dice, true),
         NodeKind::LoadBalance { balance, targets } => {
