@@ -173,6 +173,7 @@ impl<'a, 'e> Attempts<'a, 'e> {
             method: self.incoming.head.method,
             request: &outgoing.parts,
             connect_by: started.after(timeouts.connect),
+            connect_within: timeouts.connect,
             request_timeout: target.request_timeout.map(|wait| (started.after(wait), wait)),
             first_byte_within: timeouts.first_byte,
             first_token_within: timeouts.first_token.filter(|_| outgoing.stream),

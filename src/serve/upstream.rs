@@ -47,6 +47,8 @@ pub struct Attempt<'a> {
     pub request: &'a [Bytes],
     /// Resolve, connect and shake hands until then.
     pub connect_by: Instant,
+    /// How long that is.
+    pub connect_within: Duration,
     /// A bound on the time to the answer's head that the request or config sets: its end, and its length.
     pub request_timeout: Option<(Instant, Duration)>,
     /// How long after the request is out the answer's head may take.

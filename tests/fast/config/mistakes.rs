@@ -452,9 +452,29 @@ const BAD: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "configs: { c: { strategy: { mode: single }, targets: [ { provider: openai, api_key: k, timeouts: { total: 5s } } ] } }",
+        "configs: { c: { provider: openai, api_key: k, hedge: { after: soon, max_ratio: 2 } } }",
         &[
-            "1:100: configs.c.targets[0].timeouts.total: total bounds the whole exchange; write it at the top of the config",
+            "1:65: configs.c.hedge.after: expected a span of time, found \"soon\"; write e.g. 200ms, 5s, 10m, 1h or 30d",
+            "1:82: configs.c.hedge.max_ratio: expected a number from 0.001 to 1, found 2; write e.g. 0.05",
+        ],
+    ),
+    (
+        "configs: { c: { provider: openai, api_key: k, hedge: { max_ratio: 0.1, afer: 1s } } }",
+        &[
+            "1:47: configs.c.hedge.after: missing; write e.g. after: 800ms, or after: p95",
+            "1:72: configs.c.hedge.afer: there is no such key; did you mean \"after\"?",
+        ],
+    ),
+    (
+        "configs: { c: { provider: openai, api_key: k, mirror: { sample: 1.5, target: { strategy: { mode: single }, retry: { attempts: 1 } } } } }",
+        &[
+            "1:57: configs.c.mirror.sample: expected",
+        ],
+    ),
+    (
+        "configs: { c: { provider: openai, api_key: k, mirror: { sample: 1 } } }",
+        &[
+            "1:47: configs.c.mirror.target: missing",
         ],
     ),
     (
