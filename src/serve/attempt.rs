@@ -153,7 +153,7 @@ impl<'a, 'e> Attempts<'a, 'e> {
     }
 
     /// Where and how a prepared request goes.
-    fn attempt<'r>(
+    pub(super) fn attempt<'r>(
         &self,
         asked: &'r Prepared<'_>,
         allowed: upstream::AddressRule<'r>,

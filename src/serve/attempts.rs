@@ -1,6 +1,6 @@
 //! Walks the plan: tries targets until one answers well enough, and passes its answer on.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -47,7 +47,7 @@ pub struct Attempts<'a, 'e> {
     /// The policy and what fills its leaves.
     pub choice: &'a Choice<'a>,
     /// The epoch.
-    pub epoch: &'e Epoch,
+    pub epoch: &'e Arc<Epoch>,
     /// The rules for hosts.
     pub rules: &'a TargetRules<'a>,
     /// The health of the targets.
@@ -92,6 +92,7 @@ impl<'e> Attempts<'_, 'e> {
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<After, Fault> {
+        self.mirror(&client.core, plan, entry);
         let mut walk = Walk::new(plan);
         let mut step = walk.first();
         let mut kept: Kept<N> = Kept::Nothing;

@@ -117,9 +117,8 @@ pub async fn secured<N: Net>(
 fn connect_timeout(attempt: &Attempt<'_>) -> Fault {
     let Route { host, port, via, .. } = &attempt.route;
     let millis = attempt.connect_within.as_millis();
-    let mut message = format!(
-        "upstream {host}:{port} took no connection within timeouts.connect ({millis} ms)"
-    );
+    let mut message =
+        format!("upstream {host}:{port} took no connection within timeouts.connect ({millis} ms)");
     if let Some(proxy) = via {
         message.push_str(", asked for through the egress proxy ");
         message.push_str(&proxy.authority);

@@ -1,6 +1,6 @@
 //! One request, from its head to its record. `exchange` is the arrow: each of its lines is a step.
 
-use std::{borrow::Cow, pin::pin, rc::Rc};
+use std::{borrow::Cow, pin::pin, rc::Rc, sync::Arc};
 
 use super::{
     attempts::Attempts,
@@ -120,7 +120,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
     incoming: &'e Incoming,
     call: &Call<'e>,
-    epoch: &'e Epoch,
+    epoch: &'e Arc<Epoch>,
     entry: &mut Entry<'e>,
     notes: &mut Notes<'e>,
 ) -> Result<After, Fault> {

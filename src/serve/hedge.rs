@@ -149,6 +149,7 @@ impl<'e> Attempts<'_, 'e> {
         };
         entry.hedged = true;
         client.core.counters.attempts.add(1);
+        client.core.counters.hedges.add(1);
         Some((prepared, attempt, room))
     }
 

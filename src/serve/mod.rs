@@ -19,6 +19,7 @@ pub mod guard;
 pub mod health;
 pub mod hedge;
 pub mod local;
+pub mod mirror;
 pub mod outgoing;
 pub mod passing;
 pub mod peer;
@@ -81,6 +82,8 @@ pub struct Core<N: Net> {
     pub counters: Arc<Counters>,
     /// What it has taken on.
     pub admission: Rc<Admission>,
+    /// The copies for mirrors that are under way.
+    pub mirrors: Rc<mirror::Mirrors>,
     /// Where Trunkline itself listens: no request may make it call itself.
     pub listeners: Vec<SocketAddr>,
     /// Whether this core is to end when its exchanges have.
@@ -109,6 +112,7 @@ impl<N: Net> Core<N> {
             log: RefCell::new(log),
             counters,
             admission,
+            mirrors: Rc::default(),
             listeners,
             draining: Cell::new(false),
         }

@@ -17,13 +17,16 @@ use super::{
     relay::{self, Passage, Passed},
     rescue,
     respond::Notes,
+    route::Call,
     upstream,
     waiter::Waiter,
 };
 use crate::{
     base::{
         fault::{Fault, Kind, Source},
+        ids::RequestId,
         limits,
+        units::UnixTime,
     },
     chat::{estimate, reply::Reply, usage::Usage},
     dialect::{
@@ -38,7 +41,7 @@ use crate::{
 };
 
 impl<'e> Attempts<'_, 'e> {
-    /// What the body of an answer is: events, watched or translated, or bytes.
+    /// What the body of an answer is.
     pub(super) fn digest<R, W>(
         &self,
         answer: &upstream::Answer<R, W>,
@@ -46,24 +49,10 @@ impl<'e> Attempts<'_, 'e> {
         target: &ResolvedTarget<'_>,
         outgoing: &Outgoing,
     ) -> Box<dyn Digest> {
-        let (adapter, endpoint) = (target.adapter, self.call.endpoint);
-        let good = answer.head.status < 300;
-        let clear = !is_encoded(answer);
-        if good && media == Media::Events && outgoing.fit == Fit::Translate {
-            let model = target.model.as_deref().unwrap_or_default();
-            let meta = self.meta(model, target.strict, outgoing.withhold_usage);
-            let writer = speak::writer(self.call.dialect, meta);
-            return Box::new(Translated::new(adapter.translate(), writer));
-        }
-        if good && media == Media::Events && clear {
-            let watch = adapter.watch(endpoint, outgoing.withhold_usage);
-            return Box::new(Watched::new(watch, is_generated(endpoint)));
-        }
-        let tapped = media == Media::Json && clear && good;
-        let framing = answer.head.framing;
-        let ends_anywhere = framing == Framing::UntilClose;
-        let object = self.call.typed && is_generated(endpoint) && framing != Framing::None;
-        Box::new(Opaque::new(adapter, endpoint, tapped, ends_anywhere, object))
+        let model = target.model.as_deref().unwrap_or_default();
+        let meta = || self.meta(model, target.strict, outgoing.withhold_usage);
+        let asked = (outgoing.fit, outgoing.withhold_usage);
+        digest_of(self.call, answer, media, target.adapter, asked, meta)
     }
 
     /// Whether only a length would tell the client a cut from an end: it speaks HTTP/1.0.
@@ -243,13 +232,7 @@ impl<'e> Attempts<'_, 'e> {
     }
 
     fn meta(&self, model: &str, strict: bool, withhold_usage: bool) -> Meta {
-        Meta {
-            id: format!("chatcmpl-{}", self.request_id),
-            model: model.to_owned(),
-            created: self.incoming.accepted_unix.seconds(),
-            include_usage: !withhold_usage,
-            strict,
-        }
+        meta_of(self.request_id, model, self.incoming.accepted_unix, strict, withhold_usage)
     }
 
     /// What a complete answer used, where the provider does not say.
@@ -281,6 +264,52 @@ impl<'e> Attempts<'_, 'e> {
             let at = self.incoming.accepted_unix;
             entry.cost = Some(price::cost(provider, &entry.served_model, usage, at));
         }
+    }
+}
+
+/// What the body of an answer is: events, watched or translated, or bytes. `asked`: how the provider serves the request,
+/// and whether usage is to be kept from the client.
+pub(super) fn digest_of<R, W>(
+    call: &Call<'_>,
+    answer: &upstream::Answer<R, W>,
+    media: Media,
+    adapter: &'static dyn Adapter,
+    asked: (Fit, bool),
+    meta: impl FnOnce() -> Meta,
+) -> Box<dyn Digest> {
+    let (fit, withhold_usage) = asked;
+    let generated = is_generated(call.endpoint);
+    let good = answer.head.status < 300;
+    let clear = !is_encoded(answer);
+    if good && media == Media::Events && fit == Fit::Translate {
+        let writer = speak::writer(call.dialect, meta());
+        return Box::new(Translated::new(adapter.translate(), writer));
+    }
+    if good && media == Media::Events && clear {
+        let watch = adapter.watch(call.endpoint, withhold_usage);
+        return Box::new(Watched::new(watch, generated));
+    }
+    let tapped = media == Media::Json && clear && good;
+    let framing = answer.head.framing;
+    let ends_anywhere = framing == Framing::UntilClose;
+    let object = call.typed && generated && framing != Framing::None;
+    Box::new(Opaque::new(adapter, call.endpoint, tapped, ends_anywhere, object))
+}
+
+/// What an answer that is written anew says of itself.
+pub(super) fn meta_of(
+    id: RequestId,
+    model: &str,
+    accepted: UnixTime,
+    strict: bool,
+    withhold_usage: bool,
+) -> Meta {
+    Meta {
+        id: format!("chatcmpl-{id}"),
+        model: model.to_owned(),
+        created: accepted.seconds(),
+        include_usage: !withhold_usage,
+        strict,
     }
 }
 

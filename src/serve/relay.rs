@@ -12,7 +12,10 @@ use super::{
     respond::{self, Ending, Notes},
 };
 use crate::{
-    base::{fault::Fault, limits},
+    base::{
+        fault::{Fault, Stage},
+        limits,
+    },
     dialect::Dialect,
     io::net::{Net, Reader, Writer},
     wire::{head::Framing, render},
@@ -108,7 +111,10 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         let Patience { idle, total, .. } = self.arriving.patience;
         let within = idle.max(limits::CLIENT_TAKES_WITHIN);
         let deadline = self.client.now().after(within).min(total.by);
-        self.client.send(list, deadline).await
+        let sent = self.client.send(list, deadline).await;
+        // The client was there; it was the time that was not.
+        let late = sent.is_err() && deadline == total.by && self.client.now() >= total.by;
+        if late { Err(total.ran_out(Stage::Relay)) } else { sent }
     }
 
     /// Keeps what the client is sent, if bodies are logged.

@@ -1,12 +1,7 @@
 //! Who waits for an upstream: a client whose exchange it is, or a try beside one, which has a deadline of its own and
 //! nobody to watch.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    rc::Rc,
-    task::Poll,
-};
+use std::{future::poll_fn, pin::Pin, rc::Rc, task::Poll};
 
 use super::{
     Core,

@@ -22,6 +22,7 @@ mod gone;
 mod health;
 mod hedge;
 mod http;
+mod mirror;
 mod names;
 mod proxied;
 mod random;

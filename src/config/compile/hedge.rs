@@ -38,12 +38,7 @@ impl Compiler<'_, '_> {
     }
 
     /// `mirror`, or none where it is empty.
-    pub fn mirror(
-        &mut self,
-        spot: &Spot<'_>,
-        path: &str,
-        handed: &Handed,
-    ) -> Option<Arc<Mirror>> {
+    pub fn mirror(&mut self, spot: &Spot<'_>, path: &str, handed: &Handed) -> Option<Arc<Mirror>> {
         if !self.is_map_of(spot, MIRROR_KEYS) || spot.tree.is_empty() {
             return None;
         }

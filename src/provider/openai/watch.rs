@@ -11,7 +11,7 @@ use super::{error, usage};
 use crate::{
     base::limits::ERROR_TEXT_BYTES_MAX,
     chat::usage::Usage,
-    provider::{Seen, StreamError, Watch},
+    provider::{Seen, StreamError, Watch, is_unreadable},
 };
 
 /// Watches `chat/completions`, `completions` and, being open about what it does not know, any other endpoint but
@@ -48,7 +48,8 @@ impl ChatWatch {
 
     fn look_closely(&mut self, name: &[u8], data: &[u8]) -> Seen {
         let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(data) else {
-            return Seen { error: unreadable_error(name, data), ..Seen::default() };
+            let unreadable = is_unreadable(data);
+            return Seen { error: unreadable_error(name, data), unreadable, ..Seen::default() };
         };
         if let Some(error) = chunk_error(&chunk, name, data) {
             return Seen { error: Some(error), ..Seen::default() };

@@ -150,7 +150,9 @@ fn when_both_fail_the_walk_goes_on_as_without_a_hedge() {
 
 #[test]
 fn the_total_bounds_both() {
-    for policy in [policy("2s", 1.0), json!({"virtual_key": "a", "hedge": {"after": "2s", "max_ratio": 1}})] {
+    for policy in
+        [policy("2s", 1.0), json!({"virtual_key": "a", "hedge": {"after": "2s", "max_ratio": 1}})]
+    {
         let gate = Setup::new(1).file("timeouts: {total: 5s}").policy(policy).open();
         gate.target("a").is("first_byte=1h");
         gate.target("b").is("first_byte=1h");
