@@ -95,8 +95,8 @@ pub struct Entry<'e> {
 /// One try of one target.
 #[derive(Debug, Default)]
 pub struct Attempt<'e> {
-    /// Its place in the config.
-    pub target: Text<'e>,
+    /// Its place in the config; the answer's head says it too.
+    pub target: Rc<str>,
     /// The provider.
     pub provider: &'static str,
     /// The virtual key.

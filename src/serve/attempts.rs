@@ -1,6 +1,6 @@
 //! Walks the plan: tries targets until one answers well enough, and passes its answer on.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -119,7 +119,7 @@ impl<'e> Attempts<'_, 'e> {
                 continue;
             }
             self.wait_until(client, not_before).await?;
-            note_target(notes, leaf, retry_number);
+            notes.retry_count = i32::try_from(retry_number).unwrap_or(i32::MAX);
             let running = self.care.run(leaf, || client.now());
             let beside = if self.care.hedge(leaf).is_some() { walk.beside() } else { None };
             let turn = Turn { leaf, beside, total };
@@ -147,7 +147,7 @@ impl<'e> Attempts<'_, 'e> {
             }
         }
         if let Some(shown) = walk.shown() {
-            note_target(notes, shown.leaf, 0);
+            notes.option_index = Some(Rc::from(shown.leaf.path));
         }
         notes.retry_count = walk.retry_attempt_count();
         match kept {
@@ -189,6 +189,7 @@ impl<'e> Attempts<'_, 'e> {
         let mut attempt = begun(entry, turn.leaf, started);
         let prepared = self.prepare(turn.leaf.leaf, &mut attempt, number, started, turn.total);
         notes.provider = Some(attempt.provider).filter(|name| !name.is_empty());
+        notes.option_index = Some(Rc::clone(&attempt.target));
         entry.attempts.push(attempt);
         let prepared = match prepared {
             Ok(prepared) => prepared,
@@ -212,9 +213,9 @@ impl<'e> Attempts<'_, 'e> {
             _ => self.reach(client, &prepared, &mut times).await,
         };
         note_times(entry, notes, &times);
-        if !std::ptr::eq(leaf, turn.leaf) {
-            note_target(notes, leaf, 0);
-            notes.provider = entry.attempt().map(|attempt| attempt.provider);
+        if let Some(hedge) = entry.attempt().filter(|attempt| !attempt.role.is_empty()) {
+            (notes.provider, notes.retry_count) = (Some(hedge.provider), 0);
+            notes.option_index = Some(Rc::clone(&hedge.target));
         }
         self.judge(client, leaf, reached, entry, notes).await
     }
@@ -309,15 +310,10 @@ pub(super) fn begun<'e>(
     started: Instant,
 ) -> AttemptEntry<'e> {
     AttemptEntry {
-        target: Cow::Owned(leaf.path.to_owned()),
+        target: Rc::from(leaf.path),
         started: entry.at(started),
         ..AttemptEntry::default()
     }
-}
-
-fn note_target(notes: &mut Notes<'_>, leaf: LeafRef<'_>, retry_number: u32) {
-    notes.option_index = Some(Cow::Owned(leaf.path.to_owned()));
-    notes.retry_count = i32::try_from(retry_number).unwrap_or(i32::MAX);
 }
 
 fn note_times(entry: &mut Entry<'_>, notes: &mut Notes<'_>, times: &Milestones) {

@@ -123,7 +123,7 @@ impl<'e> Attempts<'_, 'e> {
         };
         let started = core.net.now();
         let mut attempt = AttemptEntry {
-            target: Cow::Owned(mirror.path.clone()),
+            target: Rc::from(&*mirror.path),
             started: 1,
             ..AttemptEntry::default()
         };
@@ -297,7 +297,7 @@ fn copied<N: Net>(core: &Core<N>, of: &Entry<'_>, attempt: AttemptEntry<'_>) -> 
         false => owned(&of.trace_id),
     };
     let attempt = AttemptEntry {
-        target: owned(&attempt.target),
+        target: attempt.target,
         provider: attempt.provider,
         virtual_key: owned(&attempt.virtual_key),
         credential: owned(&attempt.credential),
