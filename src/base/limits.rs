@@ -10,6 +10,8 @@ pub const HEADERS_MAX: usize = 100;
 pub const HEADER_NAME_BYTES_MAX: usize = 256;
 /// Longest response head taken from an upstream, in bytes.
 pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Room that is made for a head that is written to an upstream, in bytes: most have 300.
+pub const UPSTREAM_HEAD_BYTES_USUAL: usize = 512;
 /// 1xx answers skipped before the real one; more is a broken peer.
 pub const INTERIM_RESPONSES_MAX: usize = 16;
 
@@ -41,6 +43,11 @@ pub const COMMIT_EVENTS_MAX: usize = 64;
 pub const REPLY_BYTES_MAX: usize = 32 << 20;
 /// Largest captured value (usage, model, error) of a plain answer that passes through, in bytes.
 pub const TAP_VALUE_BYTES_MAX: usize = 16 * 1024;
+
+/// Request heads that a core keeps to recognise: the SDKs of one service send a few different ones.
+pub const SEEN_HEADS_MAX: usize = 64;
+/// Longest request head that is kept, in bytes: most have 600, with an inline config 1,500.
+pub const SEEN_HEAD_BYTES_MAX: usize = 2 * 1024;
 
 /// Read buffer of a connection in use, in bytes.
 pub const READ_BUFFER_BYTES: usize = 16 * 1024;

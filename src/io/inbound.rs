@@ -22,6 +22,8 @@ pub struct Inbound<R> {
     hatch: Rc<Hatch>,
     /// Whether a read is under way; it has a buffer of its own.
     reading: bool,
+    /// Whether the next read goes behind what is there; see [`Inbound::gather`].
+    gathering: bool,
     buffer: BytesMut,
     pages: Pages,
     ended: bool,
@@ -63,6 +65,7 @@ impl<R: Reader> Inbound<R> {
             reader: Reading::NotYet(reader),
             hatch: Rc::default(),
             reading: false,
+            gathering: false,
             buffer: BytesMut::new(),
             pages,
             ended: false,
@@ -85,6 +88,20 @@ impl<R: Reader> Inbound<R> {
         let taken = Bytes::copy_from_slice(&self.buffer[..length]);
         self.buffer.advance(length);
         taken
+    }
+
+    /// Makes room for `length` bytes in one piece, of which what is there is the beginning: the next read puts the
+    /// rest straight behind it, as much as is there at once. Until that read has ended, nothing is in sight.
+    pub fn gather(&mut self, length: usize) {
+        if self.reading {
+            return;
+        }
+        self.gathering = true;
+        if self.buffer.capacity() < length {
+            let mut whole = BytesMut::with_capacity(length);
+            whole.extend_from_slice(&self.buffer);
+            self.pages.give(std::mem::replace(&mut self.buffer, whole));
+        }
     }
 
     /// Whether a read is under way.
@@ -168,10 +185,18 @@ impl<R: Reader> Inbound<R> {
         {
             self.reader = Reading::Loop(Box::pin(Rc::clone(&self.hatch).run(reader)));
         }
-        // The buffer itself serves where it holds nothing: no byte is copied then.
-        let own =
-            if self.buffer.is_empty() { std::mem::take(&mut self.buffer) } else { BytesMut::new() };
-        self.hatch.empty.set(Some(self.pages.for_read(own)));
+        let gathering = std::mem::take(&mut self.gathering);
+        let has_room = self.buffer.capacity() > self.buffer.len();
+        let buffer = if gathering && has_room {
+            self.pages.read_begun();
+            std::mem::take(&mut self.buffer)
+        } else if self.buffer.is_empty() {
+            // The buffer itself serves where it holds nothing: no byte is copied then.
+            self.pages.for_read(std::mem::take(&mut self.buffer))
+        } else {
+            self.pages.for_read(BytesMut::new())
+        };
+        self.hatch.empty.set(Some(buffer));
         self.reading = true;
     }
 }

@@ -40,11 +40,9 @@ impl Pages {
     }
 
     /// A buffer for a read that begins now: the empty `own` if its tail or its consumed front has room, else a pooled
-    /// one; a small one if many reads wait already. Each is to be followed by one [`Pages::read_ended`].
+    /// one; a small one if many reads wait already. It counts as begun.
     pub fn for_read(&self, mut own: BytesMut) -> BytesMut {
-        let reads = self.shared.reads.get();
-        self.shared.reads.set(reads + 1);
-        if reads >= limits::WHOLE_READS_MAX {
+        if self.read_begun() > limits::WHOLE_READS_MAX {
             self.give(own);
             return BytesMut::with_capacity(limits::SMALL_READ_BYTES);
         }
@@ -53,6 +51,14 @@ impl Pages {
             return own;
         }
         self.take()
+    }
+
+    /// A read has begun, with a buffer of its own or one from here; how many are under way. Each is to be followed by
+    /// one [`Pages::read_ended`].
+    pub fn read_begun(&self) -> usize {
+        let reads = self.shared.reads.get() + 1;
+        self.shared.reads.set(reads);
+        reads
     }
 
     /// A read has ended, or was given up.

@@ -1,8 +1,8 @@
 //! Who is calling: which header carries the API key, whether it is good, and which other header carries the
 //! provider's own credential.
 //!
-//! A key costs one SHA-256 a request (about 200 ns). Should that ever matter, a core can remember the last few
-//! `(key text, epoch) -> ApiKeyId` pairs, emptied with each epoch; expiry must then still be checked here.
+//! A key costs one SHA-256. Who remembers what a head said ([`Caller::without_credential`]) is to ask with each request
+//! whether the key still holds ([`Caller::check_expiry`]), and to forget it with the epoch.
 
 use std::fmt;
 
@@ -31,8 +31,8 @@ pub fn identify<'r>(
             Some(id) => {
                 caller.withheld.insert(carrier);
                 if caller.api_key.is_none() {
-                    check_expiry(config, id, now, carrier)?;
                     (caller.api_key, caller.carrier) = (Some(id), Some(carrier));
+                    caller.check_expiry(config, now)?;
                 }
             }
             None if !config.open && caller.api_key.is_none() => return Err(unknown_key(carrier)),
@@ -68,6 +68,30 @@ impl Caller<'_> {
         Carrier::of(header).is_some_and(|carrier| {
             carrier == Carrier::PortkeyApiKey || self.withheld.contains(carrier)
         })
+    }
+
+    /// The same caller on its own; `None` if it brings a credential, which is the head's.
+    #[must_use]
+    pub fn without_credential(&self) -> Option<Caller<'static>> {
+        let Caller { api_key, carrier, own_credential, withheld } = *self;
+        own_credential.is_none().then_some(Caller {
+            api_key,
+            carrier,
+            own_credential: None,
+            withheld,
+        })
+    }
+
+    /// Refuses a caller whose API key has expired.
+    pub fn check_expiry(&self, config: &Config, now: UnixTime) -> Result<(), Fault> {
+        let key = self.api_key.and_then(|id| config.api_keys.get(id.0 as usize));
+        match key.and_then(|key| key.expires) {
+            Some(expires) if expires <= now => {
+                let carrier = self.carrier.unwrap_or(Carrier::Authorization);
+                Err(unauthenticated("this API key has expired").at(carrier.header()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a request's `forward_headers` (lower case) that name what authenticated the caller.
@@ -190,21 +214,6 @@ fn known(config: &Config, text: &str) -> Option<ApiKeyId> {
     }
     let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
     config.api_key_ids.get(&digest).copied()
-}
-
-fn check_expiry(
-    config: &Config,
-    id: ApiKeyId,
-    now: UnixTime,
-    carrier: Carrier,
-) -> Result<(), Fault> {
-    let expires = config.api_keys.get(id.0 as usize).and_then(|key| key.expires);
-    match expires {
-        Some(expires) if expires <= now => {
-            Err(unauthenticated("this API key has expired").at(carrier.header()))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn no_key() -> Fault {

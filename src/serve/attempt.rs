@@ -9,6 +9,7 @@ use super::{
     care::Using,
     client::Client,
     outgoing::{Outgoing, Sources},
+    outgoing_head::Standing,
     passing::Media,
     upload,
     upstream::{self, AnswerOf, Failed, Milestones, Total},
@@ -106,6 +107,8 @@ impl<'a, 'e> Attempts<'a, 'e> {
             rewritten_model: self.choice.rewritten_model,
             target,
             leaf,
+            standing: Standing::of(&self.choice.policy),
+            epoch: self.epoch.number,
         }
     }
 
@@ -170,7 +173,7 @@ impl<'a, 'e> Attempts<'a, 'e> {
             route: upstream::route_to(&target.origin, ca, target.origin_untrusted, proxy),
             allowed,
             tls,
-            method: self.incoming.head.method,
+            method: self.incoming.head().method,
             request: &outgoing.parts,
             connect_by: started.after(timeouts.connect),
             connect_within: timeouts.connect,

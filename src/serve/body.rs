@@ -28,18 +28,19 @@ pub async fn read<N: Net, R: Reader, W: Writer>(
     bytes_max: u64,
     total_by: Instant,
 ) -> Result<Bytes, Fault> {
-    if let Framing::Length(length) = asked.head.framing
+    if let Framing::Length(length) = asked.framing
         && length > bytes_max
     {
         return Err(too_large(bytes_max));
     }
-    let announced = match asked.head.framing {
-        Framing::Length(length) => length,
-        _ => 0,
-    };
-    client.hold.body(announced)?;
+    if let Framing::Length(length) = asked.framing {
+        client.hold.body(length)?;
+        invite(client, asked, total_by).await?;
+        return announced(client, length, total_by).await;
+    }
+    client.hold.body(0)?;
     invite(client, asked, total_by).await?;
-    let mut reader = BodyReader::new(asked.head.framing);
+    let mut reader = BodyReader::new(asked.framing);
     let mut whole = Whole::default();
     loop {
         match reader.pull(client.inbound.buffer()).map_err(malformed)? {
@@ -48,7 +49,7 @@ pub async fn read<N: Net, R: Reader, W: Writer>(
                     return Err(too_large(bytes_max));
                 }
                 client.body_taken += piece.len() as u64;
-                let room = whole.room_with(piece.len(), announced, bytes_max);
+                let room = whole.room_with(piece.len(), bytes_max);
                 client.hold.body(room as u64)?;
                 whole.append(piece, room);
             }
@@ -58,13 +59,35 @@ pub async fn read<N: Net, R: Reader, W: Writer>(
     }
 }
 
+/// Reads a body of a known length: what is not there yet is read straight behind what is.
+async fn announced<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    length: u64,
+    total_by: Instant,
+) -> Result<Bytes, Fault> {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    loop {
+        let there = client.inbound.buffer().len();
+        if there >= length {
+            break;
+        }
+        client.body_taken = there as u64;
+        if there > 0 {
+            client.inbound.gather(length);
+        }
+        more(client, total_by).await?;
+    }
+    client.body_taken = length as u64;
+    Ok(client.inbound.take(length))
+}
+
 /// Tells a client that waits for it to send its body.
 pub async fn invite<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
     asked: &Incoming,
     total_by: Instant,
 ) -> Result<(), Fault> {
-    if asked.head.expect_continue && client.inbound.buffer().is_empty() {
+    if asked.head().expect_continue && client.inbound.buffer().is_empty() {
         client.send_bytes(Bytes::from_static(render::CONTINUE), total_by).await?;
     }
     Ok(())
@@ -90,7 +113,7 @@ pub async fn more<N: Net, R: Reader, W: Writer>(
     }
 }
 
-/// A body as it comes together.
+/// A body of unknown length as it comes together.
 #[derive(Default)]
 struct Whole {
     first: Bytes,
@@ -102,15 +125,14 @@ impl Whole {
         self.first.len() + self.joined.len()
     }
 
-    /// The bytes that it will take up with so many more: the announced ones at once, else twice as many each time.
-    fn room_with(&self, more: usize, announced: u64, bytes_max: u64) -> usize {
+    /// The bytes that it will take up with so many more: twice as many each time.
+    fn room_with(&self, more: usize, bytes_max: u64) -> usize {
         let length = self.len() + more;
         if self.len() == 0 || length <= self.joined.capacity() {
             return self.joined.capacity().max(length);
         }
         let doubled = (2 * length as u64).min(bytes_max);
-        let wanted = if announced > 0 { announced } else { doubled };
-        usize::try_from(wanted).unwrap_or(length).max(length)
+        usize::try_from(doubled).unwrap_or(length).max(length)
     }
 
     /// `room`: from [`Whole::room_with`].

@@ -1,9 +1,16 @@
 //! One client connection: a loop over its requests, with the deadlines of waiting for a head, and an end that lets
 //! the client read its answer before the socket closes.
 
-use bytes::Bytes;
+use std::rc::Rc;
 
-use super::{client::Client, exchange, rescue};
+use bytes::Buf;
+
+use super::{
+    client::Client,
+    exchange,
+    heads::{Found, Seen},
+    rescue,
+};
 use crate::{
     base::{
         fault::{Fault, Kind, Source, Stage},
@@ -11,15 +18,21 @@ use crate::{
         units::{Instant, UnixTime},
     },
     io::net::{Net, Reader, Writer},
-    wire::head::{HeadError, HeadLimits, Progress, RequestHead, parse_request},
+    wire::head::{Framing, HeadError, HeadLimits, Progress, RequestHead},
 };
 
 /// A request whose head has arrived.
 pub struct Incoming {
-    /// The head.
-    pub head: RequestHead,
-    /// Its bytes.
-    pub bytes: Bytes,
+    /// The head, and what is known of it.
+    pub seen: Rc<Seen>,
+    /// Whether it is one that came before.
+    pub repeated: bool,
+    /// Its length.
+    pub head_bytes: usize,
+    /// Where its body ends.
+    pub framing: Framing,
+    /// Whether another request may follow on the connection.
+    pub keep_alive: bool,
     /// When its first byte arrived.
     pub accepted: Instant,
     /// The same in civil time.
@@ -29,9 +42,19 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// The head, but for its length and framing.
+    pub fn head(&self) -> &RequestHead {
+        self.seen.head()
+    }
+
+    /// The bytes of the head, but for the digits of its `Content-Length`.
+    pub fn bytes(&self) -> &[u8] {
+        self.seen.bytes()
+    }
+
     /// The first value of a header, if it is text. Lower-case name.
     pub fn header<'a>(&'a self, name: &str) -> Option<&'a str> {
-        std::str::from_utf8(self.head.find(&self.bytes, name)?).ok()
+        std::str::from_utf8(self.head().find(self.bytes(), name)?).ok()
     }
 
     /// The same as a function, for those who look several up.
@@ -41,18 +64,18 @@ impl Incoming {
 
     /// The path, without the query.
     pub fn path(&self) -> &str {
-        text(self.head.path.of(&self.bytes))
+        text(self.head().path.of(self.bytes()))
     }
 
     /// The query, with its question mark; empty if there is none.
     pub fn query(&self) -> &str {
-        let target = text(self.head.target.of(&self.bytes));
+        let target = text(self.head().target.of(self.bytes()));
         target.find('?').map_or("", |at| &target[at..])
     }
 
     /// The method as written.
     pub fn method(&self) -> &str {
-        text(self.head.method_text.of(&self.bytes))
+        text(self.head().method_text.of(self.bytes()))
     }
 }
 
@@ -76,7 +99,7 @@ pub async fn serve<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>) {
         client.answered = None;
         let after = match next_head(&mut client).await {
             // Boxed: what waits for its next request is not to be as large as one under way.
-            Next::Incoming(asked) => Box::pin(exchange::serve(&mut client, &asked)).await,
+            Next::Incoming(asked) => Box::pin(exchange::serve(&mut client, asked)).await,
             Next::Malformed(error) => {
                 client.core.counters.malformed_heads.add(1);
                 Box::pin(rescue::malformed(&mut client, &head_fault(error))).await
@@ -98,7 +121,7 @@ pub async fn refuse<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>, f
 }
 
 enum Next {
-    Incoming(Box<Incoming>),
+    Incoming(Incoming),
     Malformed(HeadError),
     /// The client left, idled too long, or Trunkline is draining.
     End,
@@ -106,7 +129,7 @@ enum Next {
 
 /// Waits for the next request's head.
 async fn next_head<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) -> Next {
-    let head_bytes = client.core.epoch().config.limits.head_bytes;
+    let limits = settle(client);
     let mut progress = Progress::default();
     let mut accepted = None;
     let mut deadline = client.now().after(limits::KEEP_ALIVE_FOR);
@@ -114,20 +137,9 @@ async fn next_head<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) -
         if !client.inbound.buffer().is_empty() {
             let now = client.now();
             let first_byte = *accepted.get_or_insert(now);
-            let buffer = client.inbound.buffer();
-            match parse_request(buffer, &mut progress, &HeadLimits { head_bytes }) {
+            match find_head(client, &mut progress, &limits) {
                 Err(error) => return Next::Malformed(error),
-                Ok(Some(mut head)) => {
-                    head.keep_alive &= !client.core.draining.get();
-                    let bytes = client.inbound.take(head.len);
-                    return Next::Incoming(Box::new(Incoming {
-                        head,
-                        bytes,
-                        accepted: first_byte,
-                        accepted_unix: client.core.net.unix_now(),
-                        head_at: now,
-                    }));
-                }
+                Ok(Some(found)) => return Next::Incoming(take_head(client, found, first_byte)),
                 Ok(None) => deadline = first_byte.after(limits::HEAD_WITHIN),
             }
         }
@@ -138,6 +150,47 @@ async fn next_head<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) -
         if !matches!(filled, Ok(Ok(1..))) {
             return Next::End;
         }
+    }
+}
+
+/// What holds for heads in this epoch. The epoch itself is not held: a connection may wait for long.
+fn settle<N: Net, R: Reader, W: Writer>(client: &Client<N, R, W>) -> HeadLimits {
+    let epoch = client.core.epoch();
+    client.core.heads.settle(epoch.number);
+    HeadLimits { head_bytes: epoch.config.limits.head_bytes }
+}
+
+/// Looks for a head at the front of the buffer: first whether it is the connection's last one again.
+fn find_head<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    progress: &mut Progress,
+    limits: &HeadLimits,
+) -> Result<Option<Found>, HeadError> {
+    let buffer = client.inbound.buffer();
+    let again = client.core.heads.again(buffer, client.head_place);
+    match again.filter(|found| found.again.len <= limits.head_bytes) {
+        Some(found) => Ok(Some(found)),
+        None => client.core.heads.read(buffer, progress, limits),
+    }
+}
+
+/// Takes a head off the buffer.
+fn take_head<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    found: Found,
+    accepted: Instant,
+) -> Incoming {
+    client.inbound.buffer().advance(found.again.len);
+    client.head_place = found.place;
+    Incoming {
+        keep_alive: found.seen.head().keep_alive && !client.core.draining.get(),
+        seen: found.seen,
+        repeated: found.repeated,
+        head_bytes: found.again.len,
+        framing: found.again.framing,
+        accepted,
+        accepted_unix: client.core.net.unix_now(),
+        head_at: client.now(),
     }
 }
 

@@ -71,7 +71,7 @@ impl<'a> Sharing<'a> {
 /// Whether a request that no route takes asks what a page may do.
 pub fn is_preflight(incoming: &Incoming, fault: &Fault, sharing: Sharing<'_>) -> bool {
     matches!(sharing, Sharing::With(_))
-        && incoming.head.method == Method::Options
+        && incoming.head().method == Method::Options
         && matches!(fault.kind, Kind::Method | Kind::NoRoute)
         && incoming.header("access-control-request-method").is_some()
 }

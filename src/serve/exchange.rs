@@ -32,7 +32,7 @@ use crate::{
     journal::entry::Entry,
     policy::{
         condition::Facts,
-        key,
+        key::{self, Caller},
         plan::plan_with,
         request_headers::{self, merge_metadata},
         target::{self, Asked, PolicyRef},
@@ -43,11 +43,12 @@ use crate::{
 /// Serves one request, whatever it is.
 pub async fn serve<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
-    incoming: &Incoming,
+    incoming: Incoming,
 ) -> After {
+    let incoming = &incoming;
     client.body_taken = 0;
-    client.body_pending = !matches!(incoming.head.framing, Framing::None | Framing::Length(0));
-    match route(incoming.head.method, incoming.path()) {
+    client.body_pending = !matches!(incoming.framing, Framing::None | Framing::Length(0));
+    match route(incoming.head().method, incoming.path()) {
         Route::Alive => local::alive(client, incoming).await,
         Route::Ready => local::ready(client, incoming).await,
         Route::Api(call) => logged(client, incoming, Ok(call)).await,
@@ -107,7 +108,7 @@ async fn logged<N: Net, R: Reader, W: Writer>(
             after
         }
     };
-    entry.client_bytes_in = incoming.bytes.len() as u64 + client.body_taken;
+    entry.client_bytes_in = incoming.head_bytes as u64 + client.body_taken;
     entry.client_bytes_out = client.sent - sent_before;
     finish(client, &mut entry, &epoch).await;
     client.hold.end();
@@ -126,11 +127,10 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
 ) -> Result<After, Fault> {
     let config = &epoch.config;
     local::check_admission(incoming, config)?;
-    let options = request_headers::parse(incoming.head.headers(&incoming.bytes))?;
+    let options = request_headers::parse(incoming.head().headers(incoming.bytes()))?;
     let trace_id = Cow::Borrowed(options.trace_id.unwrap_or_default());
     (entry.trace_id, notes.trace_id) = (trace_id.clone(), trace_id);
-    let lookup = incoming.lookup();
-    let caller = key::identify(&lookup, config, incoming.accepted_unix)?;
+    let caller = identify(incoming, epoch)?;
     let api_key = caller.api_key.and_then(|id| config.api_keys.get(id.0 as usize));
     entry.api_key = api_key.map_or(Cow::Borrowed(""), |key| Cow::Borrowed(&key.name));
     client.hold.begin()?;
@@ -182,6 +182,20 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         total: Total { by: incoming.accepted.after(within), within, of_part: false },
     };
     attempts.run(client, &plan, entry, notes).await
+}
+
+/// Who calls, as the same head said before in this epoch, or by its headers.
+fn identify<'e>(incoming: &'e Incoming, epoch: &Epoch) -> Result<Caller<'e>, Fault> {
+    let (config, now) = (&epoch.config, incoming.accepted_unix);
+    if let Some(known) = incoming.seen.caller(epoch.number) {
+        known.check_expiry(config, now)?;
+        return Ok(known);
+    }
+    let caller = key::identify(&incoming.lookup(), config, now)?;
+    if let Some(known) = caller.without_credential() {
+        incoming.seen.learn_caller(epoch.number, known);
+    }
+    Ok(caller)
 }
 
 fn begin<'e, N: Net, R: Reader, W: Writer>(

@@ -69,7 +69,7 @@ async fn health<N: Net, R: Reader, W: Writer>(
 /// Whether this request may be looked at at all.
 pub fn check_admission(incoming: &Incoming, config: &Config) -> Result<(), Fault> {
     // Other protocols that a client offers, such as h2c, may be ignored (RFC 9110 section 7.8).
-    let upgrade = incoming.header("upgrade").filter(|_| incoming.head.upgrade);
+    let upgrade = incoming.header("upgrade").filter(|_| incoming.head().upgrade);
     if upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
         let message = "WebSocket connections (/v1/realtime) are not in this version of Trunkline";
         let fault = Fault::new(Stage::Head, Source::Client, Kind::NotImplemented, message);
@@ -84,7 +84,7 @@ fn check_host(incoming: &Incoming, config: &Config) -> Result<(), Fault> {
     if !config.open_on_loopback() {
         return Ok(());
     }
-    let host = incoming.head.host(&incoming.bytes).unwrap_or_default();
+    let host = incoming.head().host(incoming.bytes()).unwrap_or_default();
     if is_loopback_name(host) {
         return Ok(());
     }

@@ -122,11 +122,8 @@ impl<'e> Attempts<'_, 'e> {
             return core.counters.mirrors_skipped.add(1);
         };
         let started = core.net.now();
-        let mut attempt = AttemptEntry {
-            target: Rc::from(&*mirror.path),
-            started: 1,
-            ..AttemptEntry::default()
-        };
+        let mut attempt =
+            AttemptEntry { target: Rc::from(&*mirror.path), started: 1, ..AttemptEntry::default() };
         let within = self.epoch.config.timeouts.total;
         let within = mirror.leaf.parts.iter().fold(within, |least, part| least.min(part.total));
         let total = Total { by: started.after(within), within, of_part: true };
@@ -165,7 +162,7 @@ impl<'e> Attempts<'_, 'e> {
             core: Rc::clone(core),
             epoch: Arc::clone(self.epoch),
             call: Call { rest: "", ..*self.call },
-            method: self.incoming.head.method,
+            method: self.incoming.head().method,
             adapter: target.adapter,
             untrusted: target.origin_untrusted,
             route,

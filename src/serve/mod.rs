@@ -16,11 +16,13 @@ pub mod digest;
 pub mod events;
 pub mod exchange;
 pub mod guard;
+pub mod heads;
 pub mod health;
 pub mod hedge;
 pub mod local;
 pub mod mirror;
 pub mod outgoing;
+pub mod outgoing_head;
 pub mod passing;
 pub mod peer;
 pub mod question;
@@ -72,6 +74,8 @@ pub struct Core<N: Net> {
     pub wheel: Wheel,
     /// Read buffers.
     pub pages: Pages,
+    /// The request heads seen last.
+    pub heads: heads::Heads,
     /// Idle upstream connections.
     pub pool: RefCell<Pool<N::Reader, N::Writer>>,
     /// Where records go; `None`: the log is off.
@@ -108,6 +112,7 @@ impl<N: Net> Core<N> {
             epoch,
             wheel: Wheel::default(),
             pages: Pages::new(),
+            heads: heads::Heads::default(),
             pool: RefCell::default(),
             log: RefCell::new(log),
             counters,

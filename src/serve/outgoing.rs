@@ -1,20 +1,19 @@
-//! The request to one target: its head, and its body by splice where the formats agree, by translation where not.
+//! The request to one target: its body by splice where the formats agree, by translation where not.
 
 use std::borrow::Cow;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::{connection::Incoming, question::Question, route::Call};
+use super::{connection::Incoming, outgoing_head::Standing, question::Question, route::Call};
 use crate::{
     base::fault::{Fault, Kind, Source, Stage},
     config::policy::Leaf,
     dialect,
-    policy::{key::Caller, params, request_headers::never_forwarded, resolve::ResolvedTarget},
+    policy::{key::Caller, params, resolve::ResolvedTarget},
     provider::{Adapter, Endpoint, Fit, Rendered},
     wire::{
-        head::{Framing, Method},
         json::{self, Edit, Fields},
-        render::{HeadWriter, RenderError},
+        render::RenderError,
     },
 };
 
@@ -58,6 +57,10 @@ pub struct Sources<'a> {
     pub target: &'a ResolvedTarget<'a>,
     /// What the config says of it.
     pub leaf: &'a Leaf,
+    /// Where that stands.
+    pub standing: Standing,
+    /// The epoch.
+    pub epoch: u64,
 }
 
 impl Sources<'_> {
@@ -166,134 +169,6 @@ impl Sources<'_> {
         matches!(self.call.endpoint, Endpoint::ChatCompletions | Endpoint::Completions)
             && self.target.adapter.takes_include_usage()
     }
-
-    fn head(
-        &self,
-        fit: Fit,
-        length: Option<usize>,
-        outgoing: &Outgoing,
-    ) -> Result<Bytes, RenderError> {
-        let Sources { incoming, call, target, .. } = self;
-        let path = target.adapter.path(call.endpoint, call.rest);
-        let query = if fit == Fit::Same { incoming.query() } else { "" };
-        let mut out = BytesMut::with_capacity(1024);
-        let parts = [target.origin.path.as_bytes(), path.as_bytes(), query.as_bytes()];
-        let mut head = HeadWriter::request(&mut out, incoming.method(), &parts)?;
-        head.own("host", &target.origin.authority)?;
-        self.provider_headers(&mut head)?;
-        if call.typed {
-            self.typed_headers(&mut head, fit, outgoing.stream)?;
-        } else {
-            self.all_headers(&mut head)?;
-        }
-        match (length, incoming.head.framing) {
-            (Some(0), _) if !has_body_by_method(incoming.head.method) => {}
-            (Some(length), _) => head.length(length as u64)?,
-            (None, Framing::Length(length)) => head.length(length)?,
-            (None, _) => head.chunked()?,
-        }
-        head.finish();
-        Ok(out.freeze())
-    }
-
-    /// The credential and the provider's own headers.
-    fn provider_headers(&self, head: &mut HeadWriter<'_>) -> Result<(), RenderError> {
-        let lookup = self.client_headers();
-        let credential = self.target.credential.map(|held| held.reveal());
-        let mut outcome = Ok(());
-        self.target.adapter.headers(credential, &lookup, &mut |name, value| {
-            if outcome.is_ok() {
-                outcome = head.header(name, value);
-            }
-        });
-        outcome
-    }
-
-    /// A client header as the adapter may see it: Trunkline's own through the rules of the target, never a credential.
-    /// Others only where the client speaks the provider's format: a version that it states is not the one that a
-    /// translated body is written in.
-    fn client_header<'s>(&'s self, name: &str) -> Option<&'s str> {
-        let own = name.strip_prefix("x-portkey-").or_else(|| name.strip_prefix("x-trunkline-"));
-        match own {
-            Some(option) => self.target.option(option),
-            None if is_carrier(name) || self.is_translated() => None,
-            None => self.incoming.header(name),
-        }
-    }
-
-    fn is_translated(&self) -> bool {
-        self.target.adapter.fit(self.call.endpoint) == Fit::Translate
-    }
-
-    fn client_headers<'s>(&'s self) -> impl Fn(&str) -> Option<&'s str> {
-        move |name| self.client_header(name)
-    }
-
-    fn typed_headers(
-        &self,
-        head: &mut HeadWriter<'_>,
-        fit: Fit,
-        stream: bool,
-    ) -> Result<(), RenderError> {
-        let content_type = self.incoming.header("content-type").filter(|_| fit == Fit::Same);
-        head.own("content-type", content_type.unwrap_or("application/json"))?;
-        let accept = self.incoming.header("accept").filter(|_| fit == Fit::Same);
-        let default = if stream { "text/event-stream" } else { "application/json" };
-        head.own("accept", accept.unwrap_or(default))?;
-        head.own("accept-encoding", "identity")?;
-        for name in ["traceparent", "tracestate"] {
-            if let Some(value) = self.incoming.header(name) {
-                head.header(name, value)?;
-            }
-        }
-        for name in self.target.forward_headers {
-            if self.is_forwardable(name) {
-                for value in self.incoming.head.all(&self.incoming.bytes, name) {
-                    head.header(name, value)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn is_forwardable(&self, name: &str) -> bool {
-        let own = name.starts_with("x-portkey-") || name.starts_with("x-trunkline-");
-        !own && !never_forwarded(name)
-            && !self.caller.withholds(name)
-            && !is_carrier(name)
-            && !TYPED_HEADERS.contains(&name)
-            && !self.is_written_by_provider(name)
-    }
-
-    /// Pass-through: everything the client sent, but for what belongs to the hop, to Trunkline, or to the credential.
-    fn all_headers(&self, head: &mut HeadWriter<'_>) -> Result<(), RenderError> {
-        for (name, value) in self.incoming.head.end_to_end(&self.incoming.bytes) {
-            let mut lower = [0_u8; crate::base::limits::HEADER_NAME_BYTES_MAX];
-            let Some(lower) = lower.get_mut(..name.len()) else { continue };
-            lower.copy_from_slice(name);
-            lower.make_ascii_lowercase();
-            let Ok(lower) = std::str::from_utf8(lower) else { continue };
-            let own = lower.starts_with("x-portkey-") || lower.starts_with("x-trunkline-");
-            if own
-                || matches!(lower, "host" | "content-length" | "expect")
-                || is_carrier(lower)
-                || self.is_written_by_provider(lower)
-            {
-                continue;
-            }
-            head.header(name, value)?;
-        }
-        Ok(())
-    }
-
-    fn is_written_by_provider(&self, lower: &str) -> bool {
-        let mut written = false;
-        let lookup = self.client_headers();
-        self.target.adapter.headers(None, &lookup, &mut |name, _| {
-            written |= name.eq_ignore_ascii_case(lower);
-        });
-        written
-    }
 }
 
 /// Whether a stream and its usage are asked for, after overrides.
@@ -339,19 +214,6 @@ impl StreamOptions {
 fn is_chat(endpoint: Endpoint) -> bool {
     matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions)
 }
-
-fn has_body_by_method(method: Method) -> bool {
-    matches!(method, Method::Post | Method::Put | Method::Patch)
-}
-
-/// Headers that carry credentials: only the adapter writes one.
-fn is_carrier(lower: &str) -> bool {
-    matches!(lower, "authorization" | "x-api-key" | "api-key" | "x-goog-api-key")
-}
-
-/// Headers that a typed route writes itself.
-const TYPED_HEADERS: [&str; 5] =
-    ["content-type", "accept", "accept-encoding", "traceparent", "tracestate"];
 
 fn no_such_endpoint(adapter: &dyn Adapter, call: &Call<'_>) -> Fault {
     let message = format!("/v1{} is not supported by {}", call.rest, adapter.name());

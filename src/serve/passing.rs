@@ -58,7 +58,7 @@ impl<'e> Attempts<'_, 'e> {
     /// Whether only a length would tell the client a cut from an end: it speaks HTTP/1.0.
     pub(super) fn needs_length(&self, framing: Framing) -> bool {
         let known = matches!(framing, Framing::None | Framing::Length(_));
-        !known && self.incoming.head.version == Version::Http10
+        !known && self.incoming.head().version == Version::Http10
     }
 
     /// Takes a good answer to where the client may be told of it.

@@ -98,7 +98,7 @@ pub fn address<N: Net, R: Reader, W: Writer>(
     if config.edge.trusted_proxies.is_empty() {
         return Rc::clone(&client.address);
     }
-    let forwarded = incoming.head.all(&incoming.bytes, "x-forwarded-for");
+    let forwarded = incoming.head().all(incoming.bytes(), "x-forwarded-for");
     match client_address::behind(client.peer.ip(), forwarded, &config.edge.trusted_proxies) {
         Some(hop) => Rc::from(hop.to_string()),
         None => Rc::clone(&client.address),

@@ -51,7 +51,7 @@ impl Question {
         let body = body::read(client, incoming, config.limits.body_bytes, total_by).await?;
         client.body_pending = false;
         client.note_request(&body);
-        if !is_json || (body.is_empty() && incoming.head.method != Method::Post) {
+        if !is_json || (body.is_empty() && incoming.head().method != Method::Post) {
             return Ok(Question::Opaque(body));
         }
         match json::scan(&body) {
@@ -109,7 +109,7 @@ impl Question {
 
 /// A body that is not held: too large, or of no known length, or of a kind that routing learns nothing from.
 fn is_upload(incoming: &Incoming, is_json: bool, config: &Config) -> bool {
-    match incoming.head.framing {
+    match incoming.framing {
         Framing::None | Framing::UntilClose | Framing::Length(0) => false,
         Framing::Length(_) | Framing::Chunked if is_json => false,
         Framing::Length(length) => {

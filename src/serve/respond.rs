@@ -33,7 +33,7 @@ pub enum Ending {
 impl Ending {
     /// The ending for a body whose length is known or not.
     pub fn of(incoming: &Incoming, length: Option<u64>) -> Ending {
-        match (incoming.head.method, length, incoming.head.version) {
+        match (incoming.head().method, length, incoming.head().version) {
             (Method::Head, length, _) => Ending::NoBody(length),
             (_, Some(length), _) => Ending::Length(length),
             (_, None, Version::Http11) => Ending::Chunked,
@@ -43,11 +43,7 @@ impl Ending {
 
     /// What the connection can do after it.
     pub fn after(self, incoming: &Incoming) -> After {
-        if incoming.head.keep_alive && self != Ending::Close {
-            After::KeepAlive
-        } else {
-            After::Close
-        }
+        if incoming.keep_alive && self != Ending::Close { After::KeepAlive } else { After::Close }
     }
 }
 
@@ -162,7 +158,7 @@ fn finish(
         Ending::Chunked => head.chunked()?,
         Ending::Close => {}
     }
-    match (ending.after(incoming), incoming.head.version) {
+    match (ending.after(incoming), incoming.head().version) {
         (After::KeepAlive, _) if notes.last => head.header("connection", "close")?,
         (After::Close, _) => head.header("connection", "close")?,
         (After::KeepAlive, Version::Http10) => head.header("connection", "keep-alive")?,

@@ -37,7 +37,7 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
     bytes_max: u64,
     times: &mut Milestones,
 ) -> Result<AnswerOf<N>, Failed> {
-    if let Framing::Length(length) = incoming.head.framing
+    if let Framing::Length(length) = incoming.framing
         && length > bytes_max
     {
         return Err(too_large(bytes_max).into());
@@ -63,8 +63,8 @@ async fn pass_body<N: Net, R: Reader, W: Writer>(
     upstream: &mut UpstreamOf<N>,
     bytes_max: u64,
 ) -> Result<bool, Failed> {
-    let chunked = incoming.head.framing == Framing::Chunked;
-    let mut reader = BodyReader::new(incoming.head.framing);
+    let chunked = incoming.framing == Framing::Chunked;
+    let mut reader = BodyReader::new(incoming.framing);
     let mut scratch = BytesMut::new();
     loop {
         match reader.pull(client.inbound.buffer()).map_err(body::malformed)? {

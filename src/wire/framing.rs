@@ -140,7 +140,7 @@ impl Facts {
 }
 
 /// Digits only: no sign, no blank, no list; `None` also if it does not fit.
-fn decimal(text: &[u8]) -> Option<u64> {
+pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }

@@ -14,5 +14,6 @@ pub mod record;
 pub mod render;
 mod request;
 mod response;
+pub mod seen;
 pub mod sse;
 mod target;

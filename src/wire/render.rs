@@ -58,6 +58,20 @@ impl<'a> HeadWriter<'a> {
         Ok(writer)
     }
 
+    /// Begins with lines that a writer has written before ([`HeadWriter::written`]).
+    pub fn resume(out: &'a mut BytesMut, lines: &[u8]) -> HeadWriter<'a> {
+        let writer = HeadWriter::begin(out);
+        writer.out.put_slice(lines);
+        writer
+    }
+
+    /// What is written so far.
+    #[must_use]
+    pub fn written(&self) -> &[u8] {
+        debug_assert!(!self.is_framed, "the framing is each message's own");
+        &self.out[self.start..]
+    }
+
     /// Begins a request for a tunnel to a host and port.
     pub fn connect(out: &'a mut BytesMut, target: &str) -> Result<HeadWriter<'a>, RenderError> {
         let is_clean = target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');

@@ -5,6 +5,7 @@ mod cuts;
 mod render;
 mod requests;
 mod responses;
+mod seen;
 
 use bytes::{Bytes, BytesMut};
 use trunkline::wire::{

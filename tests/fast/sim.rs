@@ -26,6 +26,7 @@ mod mirror;
 mod names;
 mod proxied;
 mod random;
+mod repeated;
 mod resets;
 mod retries;
 mod reuse;

@@ -238,7 +238,8 @@ fn cached(targets: usize, choose: impl Fn(u64, u64, &[Candidate<'_>]) -> usize) 
     let keys: Vec<u64> = (0..CONVERSATIONS).map(|_| dice.roll()).collect();
     let mut homes: Vec<Option<usize>> = vec![None; CONVERSATIONS];
     let (mut running, mut loads) = (Vec::new(), vec![0_u64; targets]);
-    let (mut turns, mut hits, mut peak, mut counts) = (0_usize, 0_usize, 0.0_f64, vec![0_usize; targets]);
+    let (mut turns, mut hits, mut peak, mut counts) =
+        (0_usize, 0_usize, 0.0_f64, vec![0_usize; targets]);
     for _ in 0..TURNS {
         if running.len() == AT_ONCE {
             let done: usize = running.swap_remove(dice.below(AT_ONCE));

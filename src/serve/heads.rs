@@ -1,0 +1,121 @@
+//! The request heads that a core saw last, and what it learnt from them: who calls, and the head that goes to the
+//! target. A client sends the same head again and again; all that follows from it alone need not be found again.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use bytes::{Bytes, BytesMut};
+use foldhash::fast::RandomState;
+
+use super::outgoing_head::Written;
+use crate::{
+    base::limits,
+    policy::key::Caller,
+    wire::{
+        head::{HeadError, HeadLimits, Progress, RequestHead, parse_request},
+        seen::{Again, SeenHead},
+    },
+};
+
+/// The heads that a core saw last. A head has one place, by its hash; a newer one takes it over.
+#[derive(Default)]
+pub struct Heads {
+    places: RefCell<Vec<Option<Rc<Seen>>>>,
+    epoch: Cell<u64>,
+    hasher: RandomState,
+}
+
+/// A head, and what was learnt from it in an epoch. An exchange holds it for as long as it runs.
+pub struct Seen {
+    parsed: SeenHead,
+    /// In which epoch it authenticated whom.
+    caller: Cell<Option<(u64, Caller<'static>)>>,
+    /// The head that was last written for a target.
+    pub written: RefCell<Option<Written>>,
+}
+
+impl Seen {
+    fn new(head: RequestHead, bytes: Bytes) -> Rc<Seen> {
+        let parsed = SeenHead::new(head, bytes);
+        Rc::new(Seen { parsed, caller: Cell::new(None), written: RefCell::default() })
+    }
+
+    /// The head, but for its length and framing.
+    pub fn head(&self) -> &RequestHead {
+        self.parsed.head()
+    }
+
+    /// Its bytes, as they came the first time.
+    pub fn bytes(&self) -> &[u8] {
+        self.parsed.bytes()
+    }
+
+    /// Who this head has authenticated in that epoch. Whether the key still holds is to be asked each time.
+    pub fn caller(&self, epoch: u64) -> Option<Caller<'static>> {
+        self.caller.get().filter(|(known, _)| *known == epoch).map(|(_, caller)| caller)
+    }
+
+    /// Keeps who was authenticated.
+    pub fn learn_caller(&self, epoch: u64, caller: Caller<'static>) {
+        self.caller.set(Some((epoch, caller)));
+    }
+}
+
+/// A head at the front of a buffer.
+pub struct Found {
+    /// What is known of it.
+    pub seen: Rc<Seen>,
+    /// Its bytes and framing.
+    pub again: Again,
+    /// Whether it came before.
+    pub repeated: bool,
+    /// Its place, where the connection's next one is looked for first.
+    pub place: u8,
+}
+
+impl Heads {
+    /// Takes note of the epoch: what was learnt in another one is forgotten, credentials with it.
+    pub fn settle(&self, epoch: u64) {
+        if self.epoch.replace(epoch) != epoch {
+            self.places.borrow_mut().clear();
+        }
+    }
+
+    /// The head at the front of `buffer`, if it is the one at that place.
+    pub fn again(&self, buffer: &[u8], place: u8) -> Option<Found> {
+        let places = self.places.borrow();
+        let seen = places.get(usize::from(place))?.as_ref()?;
+        let again = seen.parsed.again(buffer)?;
+        Some(Found { seen: Rc::clone(seen), again, repeated: true, place })
+    }
+
+    /// Reads the head at the front of `buffer`; `None`: there is more to come.
+    pub fn read(
+        &self,
+        buffer: &BytesMut,
+        progress: &mut Progress,
+        limits: &HeadLimits,
+    ) -> Result<Option<Found>, HeadError> {
+        let Some(head) = parse_request(buffer, progress, limits)? else { return Ok(None) };
+        let again = Again { len: head.len, framing: head.framing };
+        let seen = Seen::new(head, Bytes::copy_from_slice(&buffer[..again.len]));
+        Ok(Some(self.keep(seen, again)))
+    }
+
+    /// Keeps a head for its next time, unless it is long, or kept already.
+    fn keep(&self, seen: Rc<Seen>, again: Again) -> Found {
+        let place = (seen.parsed.hash(&self.hasher) % limits::SEEN_HEADS_MAX as u64) as u8;
+        if again.len > limits::SEEN_HEAD_BYTES_MAX {
+            return Found { seen, again, repeated: false, place };
+        }
+        if let Some(known) = self.again(seen.bytes(), place) {
+            return known;
+        }
+        let mut places = self.places.borrow_mut();
+        places.resize_with(limits::SEEN_HEADS_MAX, || None);
+        places[usize::from(place)] = Some(Rc::clone(&seen));
+        Found { seen, again, repeated: false, place }
+    }
+}
