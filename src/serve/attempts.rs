@@ -5,6 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use smallvec::SmallVec;
 
 use super::{
+    Core,
     attempt::{Reached, Tried, note_fault, note_left, outcome_of},
     care::Care,
     client::{Client, Interrupted, gone},
@@ -67,6 +68,14 @@ enum Kept<N: Net> {
     Fault(Fault),
 }
 
+impl<N: Net> Kept<N> {
+    fn give_way_to(&mut self, newer: Kept<N>, core: &Core<N>) {
+        if let Kept::Answer(older) = std::mem::replace(self, newer) {
+            upstream::discard(core, &older.route, older.arriving.answer);
+        }
+    }
+}
+
 /// How a try ended, for the walk.
 enum End<'l, N: Net> {
     /// The exchange is over: the answer of this target is out, or the client gone.
@@ -125,22 +134,21 @@ impl<'e> Attempts<'_, 'e> {
             let turn = Turn { leaf, beside, total };
             let end = self.try_leaf(client, turn, entry, notes).await?;
             drop(running);
-            let (outcome, now) = match end {
+            let outcome = match end {
                 End::Over(after, leaf) => {
                     self.care.over(leaf, entry, || client.now());
                     return Ok(after);
                 }
-                End::Left { outcome, kept: Kept::Fault(fault) } if outcome == Outcome::Unfit => {
+                End::Left { outcome: Outcome::Unfit, kept: Kept::Fault(fault) } => {
                     unfit = Some(fault);
-                    (outcome, client.now())
+                    Outcome::Unfit
                 }
                 End::Left { outcome, kept: newer } => {
-                    if let Kept::Answer(older) = std::mem::replace(&mut kept, newer) {
-                        upstream::discard(&client.core, &older.route, older.arriving.answer);
-                    }
-                    (outcome, client.now())
+                    kept.give_way_to(newer, &client.core);
+                    outcome
                 }
             };
+            let now = client.now();
             step = self.next_step(&mut walk, leaf, &outcome, now, client.core.net.random());
             if client.body_taken > 0 && self.uploads() {
                 break; // what was sent of an upload cannot be sent again

@@ -267,8 +267,8 @@ impl<'e> Attempts<'_, 'e> {
     }
 }
 
-/// What the body of an answer is: events, watched or translated, or bytes. `asked`: how the provider serves the request,
-/// and whether usage is to be kept from the client.
+/// What the body of an answer is: events, watched or translated, or bytes. `asked`: how the provider serves the
+/// request, and whether usage is to be kept from the client.
 pub(super) fn digest_of<R, W>(
     call: &Call<'_>,
     answer: &upstream::Answer<R, W>,

@@ -1,5 +1,5 @@
-//! An answer on its way to the client, from its commit point on. After that a break ends in an error event and an unclean
-//! close, never in silence.
+//! An answer on its way to the client, from its commit point on. After that a break ends in an error event and an
+//! unclean close, never in silence.
 
 use bytes::{Bytes, BytesMut};
 

@@ -30,3 +30,4 @@ mod safety;
 mod start;
 mod streams;
 mod tls;
+mod twice;

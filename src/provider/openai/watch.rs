@@ -361,12 +361,14 @@ mod tests {
         for quiet in [
             r#"{"choices":[{"delta":{"content":null,"tool_calls":[],"refusal":null}}]}"#,
             r#"{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#,
-            "not json",
             "",
         ] {
             let (_, seen) = chat(&[quiet]);
             assert_eq!(seen[0], Seen::default(), "{quiet}");
         }
+        let (_, seen) = chat(&["not json", r#"{"choices":7}"#]);
+        assert_eq!(seen[0], Seen { unreadable: true, ..Seen::default() });
+        assert_eq!(seen[1], Seen::default(), "JSON, if a strange kind");
     }
 
     #[test]
