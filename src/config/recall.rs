@@ -40,7 +40,10 @@ pub fn recall(policy: &Value) -> Option<Recalled> {
     let mut reader = Reader { leads: Vec::new(), watched: Vec::new() };
     let root = reader.node(policy, 0)?;
     let Reader { leads, watched } = reader;
-    Some(Recalled { policy: Policy { root, inline: false, digest: [0; 32], watched }, leads })
+    Some(Recalled {
+        policy: Policy { root, inline: false, digest: [0; 32], total: None, watched },
+        leads,
+    })
 }
 
 struct Reader {
@@ -104,7 +107,7 @@ impl Reader {
         self.watched.push(Watched { key: index as u64, path: path.to_owned(), measured: true });
         let breaker = watch.get("breaker").filter(|breaker| !breaker.is_null()).map(breaker);
         let rate_limit_aware = watch.get("rate_limit_aware")?.as_bool()?;
-        Some(Watch { index, breaker, rate_limit_aware })
+        Some(Watch { index, breaker, rate_limit_aware, hedge: None })
     }
 }
 

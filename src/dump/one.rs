@@ -179,7 +179,11 @@ fn target(attempt: &AttemptRecord) -> String {
     let place =
         if attempt.virtual_key.is_empty() { &attempt.provider } else { &attempt.virtual_key };
     let credential = &attempt.credential;
-    let text = format!("{} {place}{credential}/{}", attempt.target, attempt.model);
+    let role = match &*attempt.role {
+        "" => String::new(),
+        role => format!(" ({role})"),
+    };
+    let text = format!("{} {place}{credential}/{}{role}", attempt.target, attempt.model);
     show::printable(&text).into_owned()
 }
 

@@ -144,6 +144,16 @@ impl<'p> Walk<'p> {
         Some(self.begin(Some(next), now))
     }
 
+    /// Where a second try goes beside the one that was handed out last: to the target that a failure would lead to, or
+    /// if there is none, to the same.
+    #[must_use]
+    pub fn beside(&self) -> Option<LeafRef<'p>> {
+        match self.route.next_after(self.current?, |_| true) {
+            Some(Place::Leaf(leaf)) => Some(leaf),
+            Some(Place::Refused(_)) | None => self.current,
+        }
+    }
+
     /// The try whose answer the client gets: the last one that brought a real answer or a network fault. Only if
     /// every target was unfit it is the last unfit one, and the client gets the 400 that names the field: while some
     /// target could express the request, what that target said is the more useful answer.

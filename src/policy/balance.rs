@@ -25,6 +25,12 @@ pub struct Candidate<'p> {
     pub load: Load,
 }
 
+/// Whether a request is one of this share of all, at this place of the config.
+#[must_use]
+pub fn is_drawn(seed: u64, path: &str, share: f64) -> bool {
+    unit_interval(mix(seed ^ hash(path))) < share
+}
+
 /// Draws one of several weights: each with its share of their sum, weight 0 never. `None` if no weight is above 0.
 /// A pure function of the seed and the node's path, so that two nodes of one request draw independently.
 #[must_use]

@@ -12,6 +12,7 @@ pub mod credential;
 pub mod explain;
 pub mod glob;
 pub mod health;
+pub mod hedge;
 pub mod key;
 pub mod params;
 pub mod plan;

@@ -225,13 +225,16 @@ pub(super) struct Reach<'a> {
     pub filled: bool,
 }
 
-/// Visits every leaf, in the order of the config, until one is refused.
+/// Visits every leaf and its mirror, in the order of the config, until one is refused.
 pub(super) fn each_leaf(
     node: &Node,
     visit: &mut dyn FnMut(&Leaf) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     match &node.kind {
-        NodeKind::Leaf(leaf) => visit(leaf),
+        NodeKind::Leaf(leaf) => {
+            visit(leaf)?;
+            leaf.mirror.as_ref().map_or(Ok(()), |mirror| visit(&mirror.leaf))
+        }
         _ => node.children().iter().try_for_each(|child| each_leaf(child, visit)),
     }
 }

@@ -110,7 +110,7 @@ impl<N: Net> Gateway<N> {
     pub async fn drained(&self) {
         let gone = poll_fn(|cx| {
             if self.connections.open.get() == 0 {
-                return Poll::Ready(());
+                return self.core.mirrors.poll_none(cx);
             }
             *self.connections.waiting.borrow_mut() = Some(cx.waker().clone());
             Poll::Pending

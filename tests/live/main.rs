@@ -31,3 +31,4 @@ mod safety;
 mod start;
 mod streams;
 mod tls;
+mod twice;

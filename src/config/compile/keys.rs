@@ -22,6 +22,8 @@ pub const HONOURED: &[&str] = &[
     "cb_config",
     "affinity",
     "rate_limit_aware",
+    "hedge",
+    "mirror",
 ];
 
 /// Keys that load with a warning: without them a request costs more or takes longer, but means the same.
@@ -45,8 +47,6 @@ pub const LATER: &[&str] = &[
     "passthrough",
     "prompt_id",
     "conditions",
-    "hedge",
-    "mirror",
     "keep_alive",
 ];
 
