@@ -81,8 +81,8 @@ pub enum Kind {
     BodyTooLarge = 12,
     /// The head is over its limit.
     HeadTooLarge = 13,
-    /// A deadline other than connect ran out.
-    Timeout = 14,
+    /// A deadline other than connect ran out: this one.
+    Timeout(Deadline) = 14,
     /// The connect deadline ran out.
     ConnectTimeout = 15,
     /// The upstream could not be reached.
@@ -105,6 +105,25 @@ pub enum Kind {
     NotImplemented = 24,
     /// A guardrail of the config refused the request or its answer.
     Guardrail = 25,
+}
+
+/// A deadline other than that of connecting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deadline {
+    /// The client's body paused too long.
+    Body,
+    /// The upstream did not take the request in time.
+    Send,
+    /// `request_timeout`.
+    Request,
+    /// `timeouts.first_byte`.
+    FirstByte,
+    /// `timeouts.first_token`.
+    FirstToken,
+    /// `timeouts.idle`.
+    Idle,
+    /// `timeouts.total`.
+    Total,
 }
 
 /// One failure on the request path. `message` is shown to the caller and never holds a secret.

@@ -363,6 +363,20 @@ pub const HEALTH_TARGETS_MAX: usize = 64 * 1024;
 pub const HEALTH_INLINE_TARGETS_MAX: usize = 4 * 1024;
 /// How long they are kept while nobody asks: longer than most breakers stay open.
 pub const HEALTH_INLINE_FOR: Duration = Duration::from_secs(600);
+/// The smallest share of hedges that a config may name: below it there would be next to none.
+pub const HEDGE_RATIO_MIN: f64 = 0.001;
+/// The share of hedges where a config names none.
+pub const HEDGE_RATIO_DEFAULT: f64 = 0.05;
+/// Hedges that a target may have saved up, so that a slow moment finds some.
+pub const HEDGES_SAVED_MAX: f64 = 10.0;
+/// Answers of which a target's p95 is known; with fewer it is not hedged.
+pub const HEDGE_ANSWERS_MIN: u32 = 20;
+/// Answers after which the older ones count half.
+pub const HEDGE_ANSWERS_MAX: u32 = 1000;
+/// What a hedged try gets beyond its total before it is given up: it should have ended itself.
+pub const HEDGE_GRACE: Duration = Duration::from_secs(1);
+/// Copies for mirrors that a core has under way; over it none is begun.
+pub const MIRRORS_IN_FLIGHT_MAX: usize = 256;
 /// How long a credential that was refused (401, 403) is left alone.
 pub const CREDENTIAL_DEAD_FOR: Duration = Duration::from_secs(60);
 /// How long a target or credential is left alone after a 429 that does not say for how long.
@@ -386,8 +400,8 @@ pub const ADMIN_HEADERS_MAX: usize = 64;
 pub const ADMIN_HEAD_WITHIN: Duration = Duration::from_secs(15);
 /// How long one connection to the admin interface lives: a client that reads nothing must not keep its place.
 pub const ADMIN_CONNECTION_FOR: Duration = Duration::from_secs(600);
-/// Largest request body that the admin interface admits, in bytes: no route of this version reads one.
-pub const ADMIN_BODY_BYTES_MAX: u64 = 64 * 1024;
+/// Largest request body that the admin interface admits, in bytes: one that describes a request to be explained.
+pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long the admin interface waits after a failed accept.
 pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Largest file that is taken for a kept admin token, in bytes.

@@ -12,7 +12,7 @@ use super::{
     condition::{Condition, Then},
     edge::{Cors, EgressProxy},
     guardrail::{Guardrail, Guardrails, Test},
-    health::{Balance, HashBy, Watch},
+    health::{Balance, HashBy, HedgeAfter, Watch},
     policy::{Leaf, Node, NodeKind, Policy},
 };
 
@@ -98,6 +98,7 @@ pub fn render(config: &Config) -> Value {
         "timeouts_ms": {
             "connect": config.timeouts.connect.as_millis() as u64,
             "first_byte": config.timeouts.first_byte.as_millis() as u64,
+            "first_token": config.timeouts.first_token.map(|wait| wait.as_millis() as u64),
             "idle": config.timeouts.idle.as_millis() as u64,
             "total": config.timeouts.total.as_millis() as u64,
         },
@@ -249,6 +250,13 @@ fn calls(leaf: &Leaf) -> Vec<(String, Vec<(String, Secret)>)> {
 fn watch(watch: &Watch) -> Value {
     json!({
         "rate_limit_aware": watch.rate_limit_aware,
+        "hedge": watch.hedge.as_ref().map(|hedge| json!({
+            "after_ms": match hedge.after {
+                HedgeAfter::Fixed(wait) => Some(wait.as_millis() as u64),
+                HedgeAfter::P95 => None,
+            },
+            "max_ratio": hedge.max_ratio,
+        })),
         "breaker": watch.breaker.as_ref().map(|breaker| json!({
             "failure_threshold": breaker.failure_threshold,
             "failure_threshold_percentage": breaker.failure_percentage,
@@ -299,13 +307,19 @@ fn leaf<'n>(leaf: &Leaf, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
         "timeouts_ms": [
             millis(leaf.timeouts.connect),
             millis(leaf.timeouts.first_byte),
+            millis(leaf.timeouts.first_token),
             millis(leaf.timeouts.idle),
             millis(leaf.timeouts.total),
         ],
+        "parts_ms": leaf.parts.iter().map(|part| millis(Some(part.total))).collect::<Vec<_>>(),
         "strict": leaf.strict,
         "options": options,
         "watch": leaf.watch.as_ref().map(watch),
         "guardrails": leaf.guardrails.as_deref().map(guardrails),
+        "mirror": leaf.mirror.as_ref().map(|mirror| json!({
+            "sample": mirror.sample,
+            "target": self::leaf(&mirror.leaf, key_name),
+        })),
     })
 }
 

@@ -61,6 +61,7 @@ struct JsonRecord<'a> {
     truncated: bool,
     client_gone: bool,
     hedged: bool,
+    mirror: bool,
     bytes_in: u64,
     bytes_out: u64,
     client: Option<&'a str>,
@@ -112,6 +113,8 @@ struct JsonAttempt<'a> {
     ended_ns: Option<u64>,
     left: Option<&'a str>,
     detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -162,6 +165,7 @@ impl<'a> JsonRecord<'a> {
             truncated: record.truncated,
             client_gone: record.client_gone,
             hedged: record.hedged,
+            mirror: record.mirror,
             bytes_in: record.client_bytes_in,
             bytes_out: record.client_bytes_out,
             client: text(&record.client_address),
@@ -232,5 +236,6 @@ fn attempt(attempt: &AttemptRecord) -> JsonAttempt<'_> {
         ended_ns: reached(attempt.ended),
         left: text(&attempt.left),
         detail: text(&attempt.detail),
+        role: text(&attempt.role),
     }
 }

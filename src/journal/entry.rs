@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::{
     base::{
-        fault::{Fault, Kind},
+        fault::{Deadline, Fault, Kind},
         ids::RequestId,
         units::{Instant, UnixTime},
     },
@@ -56,7 +56,7 @@ pub struct Entry<'e> {
     pub status: u16,
     /// What went wrong, if the exchange ended in a fault of its own.
     pub fault: Option<Fault>,
-    /// Tries, in order.
+    /// Tries, in the order in which they were left; the last is the one that answered, or that runs.
     pub attempts: Vec<Attempt<'e>>,
     /// What it used.
     pub usage: Option<Usage>,
@@ -88,13 +88,17 @@ pub struct Entry<'e> {
     pub truncated: bool,
     /// The client went away before the end.
     pub client_gone: bool,
+    /// A second try was sent beside a slow one.
+    pub hedged: bool,
+    /// It is a copy that went to a mirror: no client waited for it.
+    pub mirror: bool,
 }
 
 /// One try of one target.
 #[derive(Debug, Default)]
 pub struct Attempt<'e> {
-    /// Its place in the config.
-    pub target: Text<'e>,
+    /// Its place in the config; the answer's head says it too.
+    pub target: Rc<str>,
     /// The provider.
     pub provider: &'static str,
     /// The virtual key.
@@ -113,6 +117,8 @@ pub struct Attempt<'e> {
     pub left: &'static str,
     /// A sentence more about that.
     pub detail: Text<'e>,
+    /// What it was besides one of the walk's: `hedge`.
+    pub role: &'static str,
 }
 
 impl<'e> Entry<'e> {
@@ -135,17 +141,15 @@ impl<'e> Entry<'e> {
         sequence: u64,
         use_it: impl FnOnce(&RecordRef<'_>) -> T,
     ) -> T {
-        let attempts: SmallVec<[AttemptRef<'_>; 2]> =
-            self.attempts.iter().map(Attempt::borrowed).collect();
+        let attempts: SmallVec<[AttemptRef<'_>; 2]> = lent(&self.attempts, Attempt::borrowed);
         let metadata: SmallVec<[(&str, &str); 4]> =
-            self.metadata.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let dropped: SmallVec<[&str; 4]> = self.dropped_params.iter().map(|name| &**name).collect();
-        let conditions: SmallVec<[&str; 2]> = self.conditions.iter().map(String::as_str).collect();
-        let open_breakers: SmallVec<[&str; 2]> =
-            self.open_breakers.iter().map(String::as_str).collect();
+            lent(&self.metadata, |(name, value)| (&**name, &**value));
+        let dropped: SmallVec<[&str; 4]> = lent(&self.dropped_params, |name| &**name);
+        let conditions: SmallVec<[&str; 2]> = lent(&self.conditions, String::as_str);
+        let open_breakers: SmallVec<[&str; 2]> = lent(&self.open_breakers, String::as_str);
         let balance: SmallVec<[(&str, u64); 2]> =
-            self.balance.iter().map(|(label, amount)| (&**label, *amount)).collect();
-        let guardrails: SmallVec<[&str; 2]> = self.guardrails.iter().map(String::as_str).collect();
+            lent(&self.balance, |(label, amount)| (&**label, *amount));
+        let guardrails: SmallVec<[&str; 2]> = lent(&self.guardrails, String::as_str);
         let own_trace = self.request_id.digits();
         let last = self.attempts.last();
         use_it(&RecordRef {
@@ -190,9 +194,18 @@ impl<'e> Entry<'e> {
             stream: self.stream,
             truncated: self.truncated,
             client_gone: self.client_gone,
-            hedged: false,
+            hedged: self.hedged,
+            mirror: self.mirror,
         })
     }
+}
+
+/// A list of what `lend` makes of each item. Most have one or none, which makes this cheaper than collecting.
+#[inline(always)]
+fn lent<'a, T, A: smallvec::Array>(list: &'a [T], lend: impl Fn(&'a T) -> A::Item) -> SmallVec<A> {
+    let mut lent = SmallVec::new();
+    list.iter().for_each(|item| lent.push(lend(item)));
+    lent
 }
 
 impl Attempt<'_> {
@@ -208,6 +221,7 @@ impl Attempt<'_> {
             ended: self.ended,
             left: self.left,
             detail: &self.detail,
+            role: self.role,
         }
     }
 }
@@ -243,7 +257,13 @@ pub fn kind_word(kind: Kind) -> &'static str {
         Kind::ContentType => "content_type",
         Kind::BodyTooLarge => "body_too_large",
         Kind::HeadTooLarge => "head_too_large",
-        Kind::Timeout => "timeout",
+        Kind::Timeout(Deadline::Body) => "timeout_body",
+        Kind::Timeout(Deadline::Send) => "timeout_send",
+        Kind::Timeout(Deadline::Request) => "timeout_request",
+        Kind::Timeout(Deadline::FirstByte) => "timeout_first_byte",
+        Kind::Timeout(Deadline::FirstToken) => "timeout_first_token",
+        Kind::Timeout(Deadline::Idle) => "timeout_idle",
+        Kind::Timeout(Deadline::Total) => "timeout_total",
         Kind::ConnectTimeout => "timeout_connect",
         Kind::Unreachable => "unreachable",
         Kind::Protocol => "protocol",

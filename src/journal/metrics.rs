@@ -139,6 +139,12 @@ pub struct Counters {
     pub exchanges: Counter,
     /// Attempts made.
     pub attempts: Counter,
+    /// Second tries sent beside slow ones.
+    pub hedges: Counter,
+    /// Copies sent to mirrors.
+    pub mirrors: Counter,
+    /// Copies not sent, for want of room.
+    pub mirrors_skipped: Counter,
     /// Exchanges whose client went away.
     pub clients_gone: Counter,
     /// Streams that broke after the commit point.

@@ -92,7 +92,7 @@ pub struct Shown<'p> {
 }
 
 /// A walk through a plan. Ends after at most the sum of `attempts + 1` over its leaves.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Walk<'p> {
     route: Route<'p>,
     current: Option<LeafRef<'p>>,
@@ -148,6 +148,16 @@ impl<'p> Walk<'p> {
     pub fn pass_over(&mut self, now: Instant) -> Option<Step<'p>> {
         let next = self.route.next_after(self.current?, |_| true)?;
         Some(self.begin(Some(next), now))
+    }
+
+    /// Where a second try goes beside the one that was handed out last: to the target that a failure would lead to, or
+    /// if there is none, to the same.
+    #[must_use]
+    pub fn beside(&self) -> Option<LeafRef<'p>> {
+        match self.route.next_after(self.current?, |_| true) {
+            Some(Place::Leaf(leaf)) => Some(leaf),
+            Some(Place::Refused(_)) | None => self.current,
+        }
     }
 
     /// The try whose answer the client gets: the last one that brought a real answer or a network fault. Only if

@@ -23,6 +23,10 @@ pub trait Digest {
     fn piece(&mut self, piece: Bytes, out: &mut Pieces) -> Result<(), Ended>;
     /// The body has come to its end by HTTP's account. An error: not by its own.
     fn end(&mut self, out: &mut Pieces) -> Result<(), Ended>;
+    /// Whether a body that HTTP calls complete is none that a client could read.
+    fn is_broken(&self) -> bool {
+        false
+    }
     /// Whether the body has said itself that it is complete: then it is no loss if its connection breaks.
     fn is_done(&self) -> bool;
     /// Whether the client may be told of it: something came that is content.
@@ -37,8 +41,8 @@ pub trait Digest {
     fn usage(&self) -> Option<Usage>;
     /// About how many tokens of output came, for where the provider does not say.
     fn output_estimate(&self) -> u64;
-    /// The model served, if the provider said.
-    fn model(&self) -> Option<String>;
+    /// The model served, if the provider said; to be asked for once.
+    fn model(&mut self) -> Option<String>;
 }
 
 /// Why a stream ended before it was complete.
@@ -78,33 +82,60 @@ pub struct Opaque {
     tap: Option<Tap>,
     /// Nothing but its own syntax tells whether the body is complete.
     ends_anywhere: bool,
+    /// It should be an object.
+    object: bool,
     adapter: &'static dyn Adapter,
     endpoint: Endpoint,
     bytes: u64,
+    /// What the tap told; it counts unless the tap is lost. The provider's code reads the usage when the answer is out.
+    usage: Vec<u8>,
+    model: Option<String>,
 }
 
 const TAPPED: &[&str] = &["usage", "model"];
+/// The place of the usage among [`TAPPED`].
+const USAGE: usize = 0;
 
 impl Opaque {
-    /// `json`: the body says that it is JSON in the clear. `ends_anywhere`: it ends where its connection does.
+    /// `json`: the body says that it is JSON in the clear. `ends_anywhere`: it ends where its connection
+    /// does. `object`: a model writes it, as an object.
     pub fn new(
         adapter: &'static dyn Adapter,
         endpoint: Endpoint,
         json: bool,
         ends_anywhere: bool,
+        object: bool,
     ) -> Opaque {
-        Opaque { tap: json.then(|| Tap::new(TAPPED)), ends_anywhere, adapter, endpoint, bytes: 0 }
+        let tap = json.then(|| Tap::new(TAPPED));
+        Opaque {
+            tap,
+            ends_anywhere,
+            object,
+            adapter,
+            endpoint,
+            bytes: 0,
+            usage: Vec::new(),
+            model: None,
+        }
     }
 
-    fn value(&self, name: &str) -> Option<&[u8]> {
-        self.tap.as_ref().and_then(|tap| tap.value(name))
+    /// Whether it has been JSON so far, so that what the tap told counts.
+    fn is_sound(&self) -> bool {
+        self.tap.as_ref().is_some_and(|tap| !tap.is_lost())
     }
 }
 
 impl Digest for Opaque {
     fn piece(&mut self, piece: Bytes, out: &mut Pieces) -> Result<(), Ended> {
-        if let Some(tap) = &mut self.tap {
-            tap.push(&piece);
+        let Opaque { tap, usage, model, .. } = self;
+        if let Some(tap) = tap {
+            tap.push(&piece, |which, raw| match which {
+                USAGE => {
+                    usage.clear();
+                    usage.extend_from_slice(raw);
+                }
+                _ => *model = json::as_str(raw).map(std::borrow::Cow::into_owned),
+            });
         }
         self.bytes += piece.len() as u64;
         out.push(piece);
@@ -116,6 +147,10 @@ impl Digest for Opaque {
             Some(tap) if self.ends_anywhere && tap.wants_more() => Err(Ended::early()),
             _ => Ok(()),
         }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.object && self.tap.as_ref().is_some_and(|tap| !tap.complete())
     }
 
     fn is_done(&self) -> bool {
@@ -131,15 +166,16 @@ impl Digest for Opaque {
     }
 
     fn usage(&self) -> Option<Usage> {
-        self.adapter.usage(self.endpoint, self.value("usage")?)
+        let known = self.is_sound() && !self.usage.is_empty();
+        if known { self.adapter.usage(self.endpoint, &self.usage) } else { None }
     }
 
     fn output_estimate(&self) -> u64 {
         estimate::of_answer(self.bytes)
     }
 
-    fn model(&self) -> Option<String> {
-        json::as_str(self.value("model")?).map(std::borrow::Cow::into_owned)
+    fn model(&mut self) -> Option<String> {
+        if self.is_sound() { self.model.take() } else { None }
     }
 }
 

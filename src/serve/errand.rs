@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     Core, dial, target,
-    upstream::{self, Answer, AnswerOf, Attempt},
+    upstream::{self, Answer, AnswerOf, Attempt, Total},
 };
 use crate::{
     base::{fault::Fault, limits, units::Instant},
@@ -79,9 +79,11 @@ async fn converse<N: Net>(
         method: if errand.body.is_some() { Method::Post } else { Method::Get },
         request: &request,
         connect_by: deadline,
+        connect_within: errand.within,
         request_timeout: None,
         first_byte_within: errand.within,
-        total_by: deadline,
+        first_token_within: None,
+        total: Total { by: deadline, within: errand.within, of_part: false },
     };
     let pooled = core.pool.borrow_mut().take(&attempt.route, core.net.now());
     core.note_pool();

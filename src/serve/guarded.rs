@@ -1,11 +1,16 @@
 //! A stream on its way under guardrails: a digest around another, which holds back what must be judged first, and the
 //! judgement at the end.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
+    arriving::Arriving,
     client::{Client, Interrupted, gone},
     digest::{Digest, Ended, Pieces},
     guardrail::{Judged, Scene},
@@ -14,13 +19,13 @@ use super::{
 use crate::{
     base::{
         fault::{Fault, Kind, Source, Stage},
-        units::{Instant, UnixTime},
+        units::UnixTime,
     },
     chat::usage::Usage,
     dialect::Dialect,
     io::net::{Net, Reader, Writer},
     policy::{
-        attempt::DENIED_STATUS,
+        attempt::{DENIED_STATUS, FAILED_STATUS},
         guardrail::{GuardrailResult, results::side_json, stream::Holding},
     },
     wire::sse,
@@ -28,6 +33,9 @@ use crate::{
 
 /// What the digest and the judgement share.
 pub type Shared = Rc<RefCell<Holding>>;
+
+/// What the guardrails of answers found, gathered for the record.
+pub type Found = Rc<RefCell<Vec<GuardrailResult>>>;
 
 /// Events of the client's format, held back until they may go.
 pub struct Guarded {
@@ -38,8 +46,8 @@ pub struct Guarded {
     holding: Shared,
     /// Sent before everything else.
     first: Option<Bytes>,
-    early: Rc<RefCell<Vec<GuardrailResult>>>,
-    input: Rc<Vec<GuardrailResult>>,
+    early: Found,
+    input: Rc<[GuardrailResult]>,
     now: UnixTime,
 }
 
@@ -136,6 +144,10 @@ impl Digest for Guarded {
         Ok(())
     }
 
+    fn is_broken(&self) -> bool {
+        self.inner.is_broken()
+    }
+
     fn is_done(&self) -> bool {
         self.inner.is_done()
     }
@@ -160,7 +172,7 @@ impl Digest for Guarded {
         self.inner.output_estimate()
     }
 
-    fn model(&self) -> Option<String> {
+    fn model(&mut self) -> Option<String> {
         self.inner.model()
     }
 }
@@ -170,14 +182,15 @@ pub struct StreamGuard {
     /// What is held of it.
     pub holding: Shared,
     /// What guardrails of the request found.
-    pub input: Rc<Vec<GuardrailResult>>,
+    pub input: Rc<[GuardrailResult]>,
     /// What guardrails of the answer found.
-    pub results: Rc<RefCell<Vec<GuardrailResult>>>,
+    pub results: Found,
     /// Whether the results are told in the stream.
     pub tells: bool,
     /// The client's dialect.
     pub dialect: Dialect,
     judge: Judge,
+    is_judged: Cell<bool>,
 }
 
 /// The judgement, without the type of the machine: the relay's passage has none.
@@ -189,7 +202,7 @@ impl StreamGuard {
     pub fn new<N: Net>(
         scene: &Scene<N>,
         holding: Holding,
-        input: Vec<GuardrailResult>,
+        (input, results): (Rc<[GuardrailResult]>, Found),
         tells: bool,
         dialect: Dialect,
     ) -> StreamGuard {
@@ -201,11 +214,12 @@ impl StreamGuard {
         });
         StreamGuard {
             holding: Rc::new(RefCell::new(holding)),
-            input: Rc::new(input),
-            results: Rc::default(),
+            input,
+            results,
             tells,
             dialect,
             judge,
+            is_judged: Cell::new(false),
         }
     }
 
@@ -215,22 +229,26 @@ impl StreamGuard {
         Judged { body: Bytes::new(), text, too_long, rewritten: false }
     }
 
-    /// Judges the stream, which is complete, and lets go what is held. `Ok(true)`: a guardrail failed and let it pass.
+    /// Judges a stream that is complete, once, and lets go what is held. What failed and passes is a 246 while the head
+    /// is not out.
     pub async fn finish<N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        by: Instant,
-        out: &mut Pieces,
-    ) -> Result<bool, Ended> {
+        arriving: &mut Arriving<N>,
+    ) -> Result<(), Ended> {
+        if self.is_judged.replace(true) {
+            return Ok(());
+        }
+        let total = arriving.patience.total;
         let judging = (self.judge)(self.judged());
-        let results = match client.unless_gone(by, judging).await {
+        let results = match client.unless_gone(total.by, judging).await {
             Ok(results) => results,
             Err(Interrupted::ClientGone) => {
                 let fault = gone("the client closed while its answer was judged");
                 return Err(Ended { fault, status: None, told: true });
             }
             Err(Interrupted::Deadline) => {
-                let fault = super::upstream::total_timeout(Stage::Relay);
+                let fault = total.ran_out(Stage::Relay);
                 return Err(Ended { fault, status: None, told: false });
             }
         };
@@ -238,16 +256,19 @@ impl StreamGuard {
         let fails = results.iter().chain(self.input.iter()).any(GuardrailResult::fails);
         if denies {
             let fault = verdict::denied(Stage::Relay, &self.input, &results);
-            *self.results.borrow_mut() = results;
+            self.results.borrow_mut().extend(results);
             return Err(denied_end(fault));
         }
         let last = (self.tells && !results.is_empty())
             .then(|| results_event(self.dialect, "after_request_hooks", &results));
         let mut freed = Vec::new();
         self.holding.borrow_mut().finish(last, &mut freed);
-        out.extend(freed);
-        *self.results.borrow_mut() = results;
-        Ok(fails)
+        arriving.pieces.extend(freed);
+        self.results.borrow_mut().extend(results);
+        if fails && client.answered.is_none() {
+            arriving.answer.head.status = FAILED_STATUS;
+        }
+        Ok(())
     }
 }
 
@@ -259,7 +280,8 @@ pub fn results_event(dialect: Dialect, side: &str, results: &[GuardrailResult]) 
     Bytes::from(out)
 }
 
-fn denied_end(fault: Fault) -> Ended {
+/// An answer that guardrails deny.
+pub fn denied_end(fault: Fault) -> Ended {
     Ended { fault, status: Some(DENIED_STATUS), told: false }
 }
 

@@ -1,36 +1,42 @@
 //! Guardrails around one try: the request is judged before it is sent, a plain answer before it is passed on. What
 //! they find becomes a 446, a 246, and the answer's `hook_results`.
 
-use std::{cell::RefCell, pin::pin, rc::Rc, sync::Arc};
+use std::{borrow::Cow, cell::RefCell, pin::pin, rc::Rc, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
-    attempts::{Attempts, End, Kept, Tried},
+    Core,
+    arriving::Lost,
+    attempt::{Tried, note_fault},
+    attempts::{Attempts, End, Kept, Turn, begun},
     client::{Client, Interrupted, gone},
     connection::After,
-    digest::{Ended, Pieces},
-    guarded::{self, Guarded, StreamGuard},
+    digest::{Digest, Ended},
+    guarded::{self, Found, Guarded, StreamGuard},
     guardrail::{Facts, Judged, Scene},
-    passing::{self, Media},
+    passing,
     question::Question,
-    relay::{self, Collected},
     rescue,
     respond::Notes,
     target::invalid_config,
-    upstream, verdict,
+    upstream::{self, Failed},
+    verdict,
+    waiter::Waiter,
 };
 use crate::{
     base::{
         fault::{Fault, Kind, Stage},
         limits,
     },
+    chat::estimate,
     config::{
         ApiKey, Config,
         compile::{Known, compile_guardrails},
-        guardrail::Guardrails,
+        guardrail::{Guardrails, Test},
         policy::Leaf,
     },
+    dialect::speak,
     io::net::{Net, Reader, Writer},
     journal::entry::Entry,
     policy::{
@@ -41,7 +47,6 @@ use crate::{
         request_headers::RequestOptions,
         resolve::ResolvedTarget,
     },
-    provider::Fit,
     wire::json::{self, Edit},
 };
 
@@ -49,7 +54,9 @@ use crate::{
 pub(super) struct Guarding {
     guardrails: Arc<Guardrails>,
     facts: Rc<Facts>,
-    input: Vec<GuardrailResult>,
+    input: Rc<[GuardrailResult]>,
+    /// What they found in the streams that answered it, until the record has it.
+    found: Found,
     /// The request, if it was rewritten.
     pub(super) question: Option<Question>,
 }
@@ -65,7 +72,16 @@ pub struct Brought {
     /// Those that came with the request's headers.
     guardrails: Option<Arc<Guardrails>>,
     /// Of the target tried last: its retries are not judged again.
-    latest: RefCell<Option<(usize, Rc<Guarding>)>>,
+    latest: RefCell<Option<Latest>>,
+}
+
+/// A request that was judged.
+struct Latest {
+    /// The number of its target in the plan.
+    index: usize,
+    /// The target's own guardrails.
+    own: Option<Arc<Guardrails>>,
+    guarding: Rc<Guarding>,
 }
 
 impl Brought {
@@ -89,9 +105,33 @@ impl Brought {
         leaf.guardrails.is_some() || self.guardrails.is_some()
     }
 
+    /// What was found in the request, if it was judged by the guardrails that this target has.
+    pub(super) fn judged(&self, leaf: &Leaf) -> Option<Rc<Guarding>> {
+        if !self.any(leaf) {
+            return None;
+        }
+        let latest = self.latest.borrow();
+        let latest =
+            latest.as_ref().filter(|latest| are_the_same(&latest.own, &leaf.guardrails))?;
+        Some(Rc::clone(&latest.guarding))
+    }
+
+    /// Whether what was found for one target holds for the other: they have the same guardrails, and none that asks
+    /// for the model.
+    pub(super) fn judged_alike(&self, one: &Leaf, other: &Leaf) -> bool {
+        if !self.any(one) && !self.any(other) {
+            return true;
+        }
+        let brought = self.guardrails.iter().chain(&one.guardrails);
+        let mut all = brought.flat_map(|both| both.input.iter().chain(&both.output));
+        let asks = |test: &Test| matches!(test, Test::Models { .. });
+        are_the_same(&one.guardrails, &other.guardrails)
+            && !all.any(|guardrail| guardrail.checks.iter().any(|check| asks(&check.test)))
+    }
+
     /// Those of a target: its own, and what the request brought.
-    fn of(&self, leaf: LeafRef<'_>) -> Option<Arc<Guardrails>> {
-        match (&leaf.leaf.guardrails, &self.guardrails) {
+    fn of(&self, leaf: &Leaf) -> Option<Arc<Guardrails>> {
+        match (&leaf.guardrails, &self.guardrails) {
             (own, None) => own.clone(),
             (None, brought) => brought.clone(),
             (Some(own), Some(brought)) => Some(Arc::new(Guardrails {
@@ -102,50 +142,66 @@ impl Brought {
     }
 }
 
-impl Attempts<'_> {
-    /// Judges the request to one target, once for all tries of it. `None`: nothing looks at it; the inner error: it is
-    /// denied.
-    pub(super) async fn judge_request<N: Net, R: Reader, W: Writer>(
+fn are_the_same(one: &Option<Arc<Guardrails>>, other: &Option<Arc<Guardrails>>) -> bool {
+    let same = |one: &[Arc<_>], other: &[Arc<_>]| {
+        one.len() == other.len()
+            && one.iter().zip(other).all(|(one, other)| Arc::ptr_eq(one, other))
+    };
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => {
+            same(&one.input, &other.input) && same(&one.output, &other.output)
+        }
+        _ => false,
+    }
+}
+
+impl<'e> Attempts<'_, 'e> {
+    /// Judges the request to one target, once for all tries of it. `Some`: it is denied.
+    pub(super) async fn judge_request<'l, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        leaf: LeafRef<'_>,
-        target: &ResolvedTarget<'_>,
-        entry: &mut Entry<'_>,
-    ) -> Result<Result<Option<Rc<Guarding>>, Fault>, Fault> {
-        let Some(guardrails) = self.brought.of(leaf) else { return Ok(Ok(None)) };
+        turn: &Turn<'l>,
+        entry: &mut Entry<'e>,
+        notes: &mut Notes<'e>,
+    ) -> Result<Option<End<'l, N>>, Fault> {
+        let leaf = turn.leaf;
         let guarded = self.call.typed && text::request_type(self.call.endpoint).is_some();
-        let Question::Json { body, .. } = self.question else { return Ok(Ok(None)) };
-        if !guarded {
-            return Ok(Ok(None));
+        let (Some(guardrails), Question::Json { body, .. }, true) =
+            (self.brought.of(leaf.leaf), self.question, guarded)
+        else {
+            return Ok(None);
+        };
+        if self.brought.latest.borrow().as_ref().is_some_and(|latest| latest.index == leaf.index) {
+            return Ok(None);
         }
-        if let Some((index, guarding)) = &*self.brought.latest.borrow()
-            && *index == leaf.index
-        {
-            return Ok(Ok(Some(Rc::clone(guarding))));
-        }
-        let mut facts = self.facts(target, entry, body);
+        *self.brought.latest.borrow_mut() = None;
+        // Why it cannot be resolved is said where it is to be sent.
+        let Ok(target) = self.choice.resolve(leaf.leaf) else { return Ok(None) };
+        let mut facts = self.facts(&target, entry, body);
         let scene = Scene::new(&client.core, &Rc::new(facts.clone()), true);
         let text = scene.text_of(body);
         let judged = RefCell::new(Judged { body: body.clone(), text, ..Judged::default() });
         if guardrails.input.iter().chain(&guardrails.output).any(|one| one.calls()) {
             client.hold.rendered(2 * body.len()); // what a webhook is told
         }
-        let mut notes = Vec::new();
-        scene.run_unawaited(&guardrails.input, &judged.borrow(), |line| notes.push(line));
+        let mut lines = Vec::new();
+        scene.run_unawaited(&guardrails.input, &judged.borrow(), |line| lines.push(line));
         let input = {
             let running = pin!(scene.run(&guardrails.input, &judged));
-            match client.unless_gone(self.total_by, running).await {
+            match client.unless_gone(turn.total.by, running).await {
                 Ok(input) => input,
                 Err(Interrupted::ClientGone) => {
                     return Err(gone("the client closed while its request was judged"));
                 }
-                Err(Interrupted::Deadline) => return Err(upstream::total_timeout(Stage::Plan)),
+                Err(Interrupted::Deadline) => return Err(turn.total.ran_out(Stage::Plan)),
             }
         };
-        verdict::note(&client.core, entry, "input", &input);
-        self.note_unawaited(entry, "input", notes);
+        verdict::note(&client.core, entry, (leaf.path, "input"), &input);
+        verdict::note_lines(entry, (leaf.path, "input"), lines);
         if input.iter().any(GuardrailResult::denies) {
-            return Ok(Err(verdict::denied(Stage::Plan, &input, &[])));
+            let fault = verdict::denied(Stage::Plan, &input, &[]);
+            return Ok(Some(self.denied(client, leaf, &target, fault, (entry, notes))));
         }
         let judged = judged.into_inner();
         let question = match (judged.rewritten, json::scan(&judged.body)) {
@@ -154,13 +210,48 @@ impl Attempts<'_> {
         };
         facts.request_rewritten = judged.rewritten;
         (facts.request, facts.request_text) = (judged.body, judged.text);
-        let guarding = Rc::new(Guarding { guardrails, facts: Rc::new(facts), input, question });
-        *self.brought.latest.borrow_mut() = Some((leaf.index, Rc::clone(&guarding)));
-        Ok(Ok(Some(guarding)))
+        let (facts, input, found) = (Rc::new(facts), Rc::from(input), Found::default());
+        let guarding = Rc::new(Guarding { guardrails, facts, input, found, question });
+        let own = leaf.leaf.guardrails.clone();
+        *self.brought.latest.borrow_mut() = Some(Latest { index: leaf.index, own, guarding });
+        self.mirror_judged(&client.core, leaf, entry);
+        Ok(None)
+    }
+
+    /// A request that may go is copied as it goes, if its mirror's target has the same guardrails.
+    fn mirror_judged<N: Net>(&self, core: &Rc<Core<N>>, leaf: LeafRef<'_>, entry: &Entry<'e>) {
+        match &leaf.leaf.mirror {
+            Some(mirror) if leaf.index == 0 => {
+                match self.brought.judged_alike(leaf.leaf, &mirror.leaf) {
+                    true => self.mirror_of(core, leaf, entry),
+                    false => core.counters.mirrors_skipped.add(1),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A request that may not go: the record has an attempt that was none.
+    fn denied<'l, N: Net, R: Reader, W: Writer>(
+        &self,
+        client: &Client<N, R, W>,
+        leaf: LeafRef<'l>,
+        target: &ResolvedTarget<'_>,
+        fault: Fault,
+        (entry, notes): (&mut Entry<'e>, &mut Notes<'e>),
+    ) -> End<'l, N> {
+        let mut attempt = begun(entry, leaf, client.now());
+        self.note_target(&mut attempt, target);
+        attempt.ended = attempt.started;
+        note_fault(&mut attempt, &fault);
+        notes.provider = Some(attempt.provider);
+        notes.option_index = Some(Rc::clone(&attempt.target));
+        entry.attempts.push(attempt);
+        End::Left { outcome: Outcome::Denied { answer: false }, kept: Kept::Fault(fault) }
     }
 
     fn facts(&self, target: &ResolvedTarget<'_>, entry: &Entry<'_>, body: &Bytes) -> Facts {
-        let owned = |text: &str| std::borrow::Cow::Owned(text.to_owned());
+        let owned = |text: &str| Cow::Owned(text.to_owned());
         let pairs = entry.metadata.iter().map(|(name, value)| (owned(name), owned(value)));
         Facts {
             endpoint: self.call.endpoint,
@@ -174,68 +265,57 @@ impl Attempts<'_> {
         }
     }
 
-    fn note_unawaited(&self, entry: &mut Entry<'_>, side: &str, lines: Vec<String>) {
-        let target = entry.attempts.last().map_or("config", |attempt| &attempt.target).to_owned();
-        entry.guardrails.extend(lines.into_iter().map(|line| format!("{target} {side} {line}")));
-    }
-
-    /// An answer to a guarded request, of status 200: judged whole if it is plain.
-    pub(super) async fn judge_answer<'e, N: Net, R: Reader, W: Writer>(
+    /// An answer of status 200 to a guarded request, at its commit point: a plain one is judged whole.
+    pub(super) async fn judge_answer<'l, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
+        leaf: LeafRef<'l>,
         mut tried: Box<Tried<N>>,
-        guarding: Rc<Guarding>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
-    ) -> Result<End<N>, Fault> {
-        let judges = text::answers_in_text(self.call.endpoint)
-            && verdict::any_waited(&guarding.guardrails.output);
-        if judges && passing::is_encoded(&tried.answer) {
-            return Ok(self.end_of(client, entry, guarded::unreadable()));
+    ) -> Result<End<'l, N>, Fault> {
+        let Some(guarding) = tried.guarding.clone() else { return Err(no_guardrails()) };
+        let judges = text::answers_in_text(self.call.endpoint);
+        let encoded = passing::is_encoded(&tried.arriving.answer);
+        if judges && encoded && verdict::any_waited(&guarding.guardrails.output) {
+            return Ok(self.left(client, entry, Err(Failed::Broken(guarded::unreadable()))));
         }
-        if tried.media == Media::Events || passing::is_encoded(&tried.answer) {
+        if tried.arriving.events || encoded {
             if guarding.input.iter().any(GuardrailResult::fails) {
-                tried.answer.head.status = FAILED_STATUS;
+                tried.arriving.answer.head.status = FAILED_STATUS;
             }
-            return match self.pass_on_or_leave(client, tried, entry, notes).await? {
-                Ok(after) => Ok(End::Over(after)),
-                Err(ended) => Ok(self.end_of(client, entry, ended)),
-            };
+            let Tried { arriving, stream, .. } = &mut *tried;
+            if let (true, Some(stream)) = (arriving.complete, stream)
+                && let Err(ended) = stream.finish(client, arriving).await
+            {
+                self.note_found(client, entry);
+                return Ok(self.left(client, entry, Err(Failed::Broken(ended))));
+            }
+            return Ok(End::Over(self.pass_on(client, tried, entry, notes).await?, leaf));
         }
         let whole = match self.whole(client, &mut tried, entry).await? {
             Ok(whole) => whole,
-            Err(ended) => return Ok(self.end_of(client, entry, ended)),
+            Err(ended) => return Ok(self.left(client, entry, Err(Failed::Broken(ended)))),
         };
         let scene = Scene::new(&client.core, &guarding.facts, false);
         let text = scene.text_of(&whole);
         let judged = RefCell::new(Judged { body: whole, text, ..Judged::default() });
         let mut output = Vec::new();
-        if text::answers_in_text(self.call.endpoint) {
-            let running = pin!(scene.run(&guarding.guardrails.output, &judged));
-            output = match client.unless_gone(self.total_by, running).await {
-                Ok(output) => output,
-                Err(Interrupted::ClientGone) => {
-                    return Err(gone("the client closed while its answer was judged"));
-                }
-                Err(Interrupted::Deadline) => return Err(upstream::total_timeout(Stage::Relay)),
-            };
-            verdict::note(&client.core, entry, "output", &output);
-            let mut lines = Vec::new();
-            let outputs = &guarding.guardrails.output;
-            scene.run_unawaited(outputs, &judged.borrow(), |line| lines.push(line));
-            self.note_unawaited(entry, "output", lines);
+        if judges {
+            output = self.judge_output(client, &scene, &guarding, &judged, (&tried, entry)).await?;
         }
         if output.iter().any(GuardrailResult::denies) {
             let fault = verdict::denied(Stage::Relay, &guarding.input, &output);
-            upstream::recycle(&client.core, &tried.route, tried.answer);
-            return Ok(self.left_denied(client, entry, true, fault));
+            upstream::recycle(&client.core, &tried.route, tried.arriving.answer);
+            let ended = guarded::denied_end(fault);
+            return Ok(self.left(client, entry, Err(Failed::Broken(ended))));
         }
         let failed = guarding.input.iter().chain(&output).any(GuardrailResult::fails);
         let body = with_results(judged.into_inner().body, &guarding.input, &output);
-        let status = if failed { FAILED_STATUS } else { tried.answer.head.status };
+        let status = if failed { FAILED_STATUS } else { tried.status() };
         tried.verdict = Some(Verdict { body, status });
         if !failed {
-            return Ok(End::Over(self.pass_verdict(client, tried, entry, notes).await?));
+            return Ok(End::Over(self.pass_verdict(client, tried, entry, notes).await?, leaf));
         }
         // Whether a 246 will do is for the policy to say.
         let at = entry.at(client.now());
@@ -246,8 +326,35 @@ impl Attempts<'_> {
         Ok(End::Left { outcome, kept: Kept::Answer(tried) })
     }
 
+    /// Runs the guardrails of a plain answer.
+    async fn judge_output<N: Net, R: Reader, W: Writer>(
+        &self,
+        client: &mut Client<N, R, W>,
+        scene: &Scene<N>,
+        guarding: &Guarding,
+        judged: &RefCell<Judged>,
+        (tried, entry): (&Tried<N>, &mut Entry<'e>),
+    ) -> Result<Vec<GuardrailResult>, Fault> {
+        let guardrails = &guarding.guardrails.output;
+        let total = tried.arriving.patience.total;
+        let running = pin!(scene.run(guardrails, judged));
+        let output = match client.unless_gone(total.by, running).await {
+            Ok(output) => output,
+            Err(Interrupted::ClientGone) => {
+                return Err(gone("the client closed while its answer was judged"));
+            }
+            Err(Interrupted::Deadline) => return Err(total.ran_out(Stage::Relay)),
+        };
+        let path = target_of(entry);
+        verdict::note(&client.core, entry, (&path, "output"), &output);
+        let mut lines = Vec::new();
+        scene.run_unawaited(guardrails, &judged.borrow(), |line| lines.push(line));
+        verdict::note_lines(entry, (&path, "output"), lines);
+        Ok(output)
+    }
+
     /// Passes on an answer that was judged.
-    pub(super) async fn pass_verdict<'e, N: Net, R: Reader, W: Writer>(
+    pub(super) async fn pass_verdict<N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
         mut tried: Box<Tried<N>>,
@@ -255,13 +362,13 @@ impl Attempts<'_> {
         notes: &mut Notes<'e>,
     ) -> Result<After, Fault> {
         let Some(Verdict { body, status }) = tried.verdict.take() else {
-            return Ok(After::Close);
+            return Err(no_guardrails());
         };
         notes.provider = Some(tried.adapter.name());
         notes.timing.now = client.now();
         notes.last = client.core.draining.get();
-        notes.dropped_params = tried.outgoing.dropped.join(",");
-        entry.dropped_params = tried.outgoing.dropped.iter().cloned().collect();
+        notes.dropped_params = tried.dropped.join(",");
+        entry.dropped_params = tried.dropped.iter().cloned().collect();
         entry.status = status;
         let at = entry.at(client.now());
         if let Some(attempt) = entry.attempt().filter(|attempt| attempt.left == FAILED_WORD) {
@@ -270,76 +377,83 @@ impl Attempts<'_> {
         if let Some(attempt) = entry.attempt() {
             attempt.ended = at;
         }
-        tried.answer.head.status = status;
-        let head = (&tried.answer.head, &*tried.answer.bytes);
+        let answer = &mut tried.arriving.answer;
+        answer.head.status = status;
+        let head = (&answer.head, &*answer.bytes);
         let after = rescue::rewritten(client, self.incoming, head, body, notes).await;
-        upstream::recycle(&client.core, &tried.route, tried.answer);
+        upstream::recycle(&client.core, &tried.route, tried.arriving.answer);
         after
     }
 
     /// A plain answer whole, in the client's format.
-    async fn whole<'e, N: Net, R: Reader, W: Writer>(
+    async fn whole<N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
         tried: &mut Tried<N>,
         entry: &mut Entry<'e>,
     ) -> Result<Result<Bytes, Ended>, Fault> {
-        let mut body = BytesMut::new();
-        let (most, idle) = (limits::REPLY_BYTES_MAX, tried.timeouts.idle);
-        let collected =
-            relay::collect(client, &mut tried.answer, most, idle, self.total_by, &mut body).await;
-        entry.times.last_byte = entry.at(client.now());
-        let ended = |kind, why: &str| Ok(Err(Ended::broken(kind, why.to_owned())));
-        match collected {
-            Ok(true) => {}
-            Ok(false) => return ended(Kind::Protocol, "the upstream's answer is too large"),
-            Err(Collected::ClientGone) => return Err(gone("the client closed")),
-            Err(Collected::TooSlow) => return ended(Kind::Timeout, "the upstream paused"),
-            Err(Collected::Broken(why)) => return ended(Kind::Truncated, &why),
+        if let Some(reply) = tried.reply.take() {
+            let model = (!reply.model.is_empty()).then(|| reply.model.clone());
+            let estimate = || self.estimate(200, estimate::of_reply(&reply));
+            self.account(entry, tried.adapter, reply.usage.or_else(estimate), model);
+            let meta = self.meta(&tried.model, tried.strict, tried.withhold_usage);
+            return Ok(Ok(Bytes::from(speak::write_reply(self.call.dialect, &reply, meta))));
         }
-        if tried.outgoing.fit == Fit::Translate {
-            return Ok(match self.reply_text(tried, &mut body, entry) {
-                Ok(text) => Ok(Bytes::from(text)),
-                Err(why) => Err(Ended::broken(Kind::Protocol, why)),
-            });
+        let arriving = &mut tried.arriving;
+        while !arriving.complete {
+            let more = match arriving.more(client).await {
+                Ok(()) => arriving.take(client),
+                Err(Lost::Upstream(ended)) => Err(ended),
+                Err(Lost::Client) => return Err(gone("the client closed")),
+            };
+            if let Err(ended) = more.or_else(|ended| arriving.forgive(ended, client)) {
+                return Ok(Err(ended));
+            }
+            let held: usize = arriving.pieces.iter().map(Bytes::len).sum();
+            client.holds(held);
+            if held > limits::REPLY_BYTES_MAX {
+                let why = "the upstream's answer is too large to be judged".to_owned();
+                return Ok(Err(Ended::broken(Kind::Protocol, why)));
+            }
         }
-        let body = body.freeze();
-        let mut digest = self.digest(tried);
-        let mut pieces = Pieces::new();
-        let taken = digest.piece(body.clone(), &mut pieces).and_then(|()| digest.end(&mut pieces));
-        if let Err(ended) = taken {
-            return Ok(Err(ended));
+        if arriving.digest.is_broken() {
+            let why = "the upstream's answer is not the JSON that it says it is".to_owned();
+            return Ok(Err(Ended::broken(Kind::Protocol, why)));
         }
-        let estimate = || self.estimate(tried, digest.output_estimate());
-        let usage = digest.usage().or_else(estimate);
-        self.account(entry, tried, usage, digest.model());
-        Ok(Ok(body))
+        entry.times.last_byte = arriving.last_byte.map_or(0, |at| entry.at(at));
+        let estimate = || self.estimate(200, arriving.digest.output_estimate());
+        let usage = arriving.digest.usage().or_else(estimate);
+        let model = arriving.digest.model();
+        self.account(entry, tried.adapter, usage, model);
+        let pieces = std::mem::take(&mut tried.arriving.pieces);
+        Ok(Ok(pieces.iter().flat_map(|piece| piece.iter().copied()).collect()))
     }
 
-    /// A stream under guardrails: what it is judged by, and the digest around its own.
-    pub(super) fn guard_stream<N: Net, R: Reader, W: Writer>(
+    /// A stream under guardrails: the digest around its own, and what it is judged by.
+    pub(super) fn guard_stream<N: Net>(
         &self,
-        client: &Client<N, R, W>,
-        tried: &Tried<N>,
-    ) -> Option<(StreamGuard, Guarded)> {
-        let guarding = tried.guarding.as_ref().filter(|_| passing::is_events(tried))?;
+        core: &Rc<Core<N>>,
+        guarding: &Guarding,
+        strict: bool,
+        inner: Box<dyn Digest>,
+    ) -> (Box<dyn Digest>, Option<StreamGuard>) {
         let judged = text::answers_in_text(self.call.endpoint);
-        let waited = guarding.guardrails.output.iter().filter(|one| !one.background && judged);
+        let outputs = &guarding.guardrails.output;
+        let waited = outputs.iter().filter(|one| !one.background && judged);
         let waited: Vec<_> = waited.map(Arc::clone).collect();
-        let tells = !tried.strict;
-        let observed = judged && guarding.guardrails.output.iter().any(|one| one.background);
-        if waited.is_empty() && !observed && !(tells && !guarding.input.is_empty()) {
-            return None;
+        let first = !strict && !guarding.input.is_empty();
+        let observed = judged && outputs.iter().any(|one| one.background);
+        if waited.is_empty() && !observed && !first {
+            return (inner, None);
         }
-        let holding = Holding::new(self.call.endpoint, waited);
         let dialect = self.call.dialect;
-        let scene = Scene::new(&client.core, &guarding.facts, false);
-        let stream = StreamGuard::new(&scene, holding, guarding.input.clone(), tells, dialect);
-        let first = (tells && !guarding.input.is_empty())
-            .then(|| guarded::results_event(dialect, "before_request_hooks", &guarding.input));
-        let now = client.core.net.unix_now();
-        let digest = Guarded::new(self.digest(tried), &stream, first, now);
-        Some((stream, digest))
+        let scene = Scene::new(core, &guarding.facts, false);
+        let known = (Rc::clone(&guarding.input), Rc::clone(&guarding.found));
+        let holding = Holding::new(self.call.endpoint, waited);
+        let stream = StreamGuard::new(&scene, holding, known, !strict, dialect);
+        let results = || guarded::results_event(dialect, "before_request_hooks", &guarding.input);
+        let digest = Guarded::new(inner, &stream, first.then(results), core.net.unix_now());
+        (Box::new(digest), Some(stream))
     }
 
     /// Notes what the guardrails of a stream found, and runs those that nobody waits for.
@@ -347,29 +461,42 @@ impl Attempts<'_> {
         &self,
         client: &Client<N, R, W>,
         tried: &Tried<N>,
-        stream: &StreamGuard,
-        entry: &mut Entry<'_>,
+        entry: &mut Entry<'e>,
         whole: bool,
     ) {
-        verdict::note(&client.core, entry, "output", &stream.results.borrow());
-        let Some(guarding) = tried.guarding.as_ref().filter(|_| whole) else { return };
+        self.note_found(client, entry);
+        let (Some(guarding), Some(stream), true) = (&tried.guarding, &tried.stream, whole) else {
+            return;
+        };
         let mut lines = Vec::new();
         let outputs = &guarding.guardrails.output;
         let scene = Scene::new(&client.core, &guarding.facts, false);
         scene.run_unawaited(outputs, &stream.judged(), |line| lines.push(line));
-        self.note_unawaited(entry, "output", lines);
+        let path = target_of(entry);
+        verdict::note_lines(entry, (&path, "output"), lines);
     }
 
-    /// A try that a guardrail ended.
-    pub(super) fn left_denied<N: Net, R: Reader, W: Writer>(
+    /// Notes what guardrails found in streams so far.
+    pub(super) fn note_found<N: Net, R: Reader, W: Writer>(
         &self,
         client: &Client<N, R, W>,
-        entry: &mut Entry<'_>,
-        answer: bool,
-        fault: Fault,
-    ) -> End<N> {
-        self.left(client, entry, Outcome::Denied { answer }, fault)
+        entry: &mut Entry<'e>,
+    ) {
+        let latest = self.brought.latest.borrow();
+        let Some(latest) = &*latest else { return };
+        let found = std::mem::take(&mut *latest.guarding.found.borrow_mut());
+        let path = target_of(entry);
+        verdict::note(&client.core, entry, (&path, "output"), &found);
     }
+}
+
+fn target_of(entry: &Entry<'_>) -> Rc<str> {
+    entry.attempts.last().map_or_else(|| Rc::from("config"), |attempt| Rc::clone(&attempt.target))
+}
+
+/// Who calls these functions has guardrails.
+fn no_guardrails() -> Fault {
+    rescue::bug("serve/judged.rs")
 }
 
 /// The body with `hook_results` at its end; what is no object stays as it is.

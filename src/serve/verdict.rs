@@ -30,18 +30,22 @@ pub fn count<N: Net>(core: &Core<N>, result: &GuardrailResult) {
     counts.errors.add(errors as u64);
 }
 
-/// Writes into the record what guardrails found.
+/// Writes into the record what guardrails found, of this target and side.
 pub fn note<N: Net>(
     core: &Core<N>,
     entry: &mut Entry<'_>,
-    side: &str,
+    (target, side): (&str, &str),
     results: &[GuardrailResult],
 ) {
-    let target = entry.attempts.last().map_or("config", |attempt| &attempt.target).to_owned();
     for result in results {
         count(core, result);
         entry.guardrails.push(format!("{target} {side} {}", result.in_words()));
     }
+}
+
+/// The same for those that nobody waited for.
+pub fn note_lines(entry: &mut Entry<'_>, (target, side): (&str, &str), lines: Vec<String>) {
+    entry.guardrails.extend(lines.into_iter().map(|line| format!("{target} {side} {line}")));
 }
 
 /// The refusal.

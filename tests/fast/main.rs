@@ -2,6 +2,7 @@
 
 mod config;
 mod edge;
+mod explains;
 mod fuzz_http;
 mod fuzz_wire;
 mod golden;
@@ -10,6 +11,7 @@ mod json;
 mod json_schema;
 mod log;
 mod monoio_http_faults;
+mod nested;
 mod policy;
 mod sandbox;
 mod sim;

@@ -7,7 +7,7 @@ mod guardrails;
 mod headers;
 mod health;
 mod keys;
-mod make;
+pub mod make;
 mod retries;
 mod targets;
 mod walks;

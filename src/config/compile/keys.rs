@@ -22,6 +22,8 @@ pub const HONOURED: &[&str] = &[
     "cb_config",
     "affinity",
     "rate_limit_aware",
+    "hedge",
+    "mirror",
     "before_request_hooks",
     "after_request_hooks",
     "input_guardrails",
@@ -53,8 +55,7 @@ pub const INERT: &[(&str, &str)] = &[
 ];
 
 /// Keys that would change what a request means or who may see it: refused while nothing honours them.
-pub const LATER: &[&str] =
-    &["passthrough", "prompt_id", "conditions", "hedge", "mirror", "keep_alive"];
+pub const LATER: &[&str] = &["passthrough", "prompt_id", "conditions", "keep_alive"];
 
 /// Keys of `strategy` that this version honours.
 pub const STRATEGY: &[&str] =

@@ -10,6 +10,7 @@ mod fields;
 pub mod guardrails;
 mod handed;
 mod health;
+mod hedge;
 mod json_schema;
 pub mod keys;
 mod leaf;
@@ -108,7 +109,7 @@ pub fn compile_inline(
     let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
     let mut compiler = Compiler::new(known, Some(&digest), "", &mut report);
     let node = compiler.root(&root);
-    let watched = std::mem::take(&mut compiler.watched);
+    let (watched, total) = (std::mem::take(&mut compiler.watched), compiler.total);
     let (redirected, names_itself) = (compiler.redirected.take(), compiler.forwards_itself);
     match node {
         _ if !report.wire.is_empty() => invalid(report.wire),
@@ -118,7 +119,7 @@ pub fn compile_inline(
             Err(InlineError::CredentialRedirected { message: redirected.unwrap_or_default() })
         }
         None => invalid(vec!["path: , message: Invalid configuration".into()]),
-        Some(root) => Ok(Policy { root, inline: true, digest, watched }),
+        Some(root) => Ok(Policy { root, inline: true, digest, total, watched }),
     }
 }
 
@@ -128,12 +129,12 @@ pub fn compile_named(spot: &Spot<'_>, known: Known<'_>, report: &mut Report) -> 
     let before = report.mistakes.len();
     let mut compiler = Compiler::new(known, None, spot.name(), report);
     let root = compiler.root(spot);
-    let watched = std::mem::take(&mut compiler.watched);
+    let (watched, total) = (std::mem::take(&mut compiler.watched), compiler.total);
     if compiler.forwards_itself {
         report.mistake(spot, FORWARDS_ITSELF);
     }
     let root = root.filter(|_| report.mistakes.len() == before)?;
-    Some(Policy { root, inline: false, digest, watched })
+    Some(Policy { root, inline: false, digest, total, watched })
 }
 
 /// Compiles the guardrails that came with a request, for every target: of requests, and of answers.

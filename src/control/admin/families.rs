@@ -132,6 +132,14 @@ pub const WORKER: &[Row<Counters>] = &[
     ),
     ("trunkline_exchanges_total", Kind::Counter, "Exchanges begun.", |c| c.exchanges.get()),
     ("trunkline_attempts_total", Kind::Counter, "Attempts made at targets.", |c| c.attempts.get()),
+    ("trunkline_hedges_total", Kind::Counter, "Second tries beside slow ones.", |c| c.hedges.get()),
+    ("trunkline_mirrors_total", Kind::Counter, "Copies sent to mirrors.", |c| c.mirrors.get()),
+    (
+        "trunkline_mirrors_skipped_total",
+        Kind::Counter,
+        "Copies not sent to mirrors, for want of room.",
+        |c| c.mirrors_skipped.get(),
+    ),
     (
         "trunkline_clients_gone_total",
         Kind::Counter,

@@ -73,6 +73,7 @@ fn fixed(input: &mut Input<'_>, record: &mut Record) -> Result<u8, Malformed> {
     record.truncated = flags & flag::TRUNCATED != 0;
     record.client_gone = flags & flag::CLIENT_GONE != 0;
     record.hedged = flags & flag::HEDGED != 0;
+    record.mirror = flags & flag::MIRROR != 0;
     record.core = u16::from_le_bytes(input.array()?);
     record.status = u16::from_le_bytes(input.array()?);
     record.sequence = u64::from_le_bytes(input.array()?);
@@ -172,6 +173,7 @@ fn attempt(input: &mut Input<'_>) -> Result<AttemptRecord, Malformed> {
         detail: input.text()?,
         // Records of before there were several have none.
         credential: if input.0.is_empty() { String::new() } else { input.text()? },
+        role: if input.0.is_empty() { String::new() } else { input.text()? },
     })
 }
 

@@ -71,7 +71,7 @@ pub struct Exchange<Text, Attempts, Pairs, Texts, Amounts> {
     pub error_kind: Text,
     /// The message of the fault; empty: no error.
     pub error_message: Text,
-    /// In the order they were made.
+    /// In the order in which they were left; the last is the one that answered, if one did.
     pub attempts: Attempts,
     /// `DISABLED`, `HIT`, `MISS`, `REFRESH`.
     pub cache_status: Text,
@@ -116,6 +116,8 @@ pub struct Exchange<Text, Attempts, Pairs, Texts, Amounts> {
     pub client_gone: bool,
     /// A hedge was sent.
     pub hedged: bool,
+    /// It is a copy that went to a mirror, beside the exchange of the same trace id: no client waited for it.
+    pub mirror: bool,
 }
 
 /// When each stage was reached, in nanoseconds after the request's first byte.
@@ -167,10 +169,12 @@ pub struct Attempt<Text> {
     /// When it was left or complete, likewise.
     pub ended: u64,
     /// Why it was left: `status`, `timeout_connect`, `timeout_first_byte`, `unreachable`, `protocol`, `unfit`, …;
-    /// empty: it was not left.
+    /// `hedge_lost`: the other try beside it was faster; empty: it was not left.
     pub left: Text,
     /// A sentence more about that.
     pub detail: Text,
+    /// `hedge`: a second try beside a slow one; empty: one of the usual kind.
+    pub role: Text,
 }
 
 /// Token buckets, disjoint.
@@ -248,6 +252,7 @@ impl Record {
             truncated: self.truncated,
             client_gone: self.client_gone,
             hedged: self.hedged,
+            mirror: self.mirror,
         })
     }
 }
@@ -267,6 +272,7 @@ impl AttemptRecord {
             ended: self.ended,
             left: &self.left,
             detail: &self.detail,
+            role: &self.role,
         }
     }
 }
