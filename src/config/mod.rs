@@ -9,6 +9,7 @@ mod credentials;
 pub mod digest;
 pub mod edge;
 pub mod guardrail;
+mod guardrail_schema;
 pub mod health;
 pub mod hosts;
 mod json_fit;

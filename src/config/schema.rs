@@ -4,10 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    compile::{
-        checks::CHECKS,
-        keys::{Kind, SETTINGS},
-    },
+    compile::keys::{Kind, SETTINGS},
+    guardrail_schema,
     providers::provider_names,
 };
 
@@ -40,9 +38,9 @@ pub fn schema() -> Value {
             "virtual_key": with_settings(VIRTUAL_KEY),
             "config": with_settings(CONFIG),
             "condition": object(CONDITION),
-            "guardrail": guardrail(),
-            "hook": object(HOOK),
-            "check": object(CHECK),
+            "guardrail": guardrail_schema::short(),
+            "hook": object(guardrail_schema::HOOK),
+            "check": object(guardrail_schema::CHECK),
             "credential": { "anyOf": [{ "type": "string" }, object(CREDENTIAL)] },
             "api_key": object(API_KEY),
             "core": { "type": "integer", "minimum": 0, "maximum": 1023 },
@@ -52,10 +50,10 @@ pub fn schema() -> Value {
 }
 
 /// A key, its type, and what it does.
-type Row = (&'static str, Type, &'static str);
+pub(super) type Row = (&'static str, Type, &'static str);
 
 /// The types of values.
-enum Type {
+pub(super) enum Type {
     Flag,
     Text,
     Texts,
@@ -73,7 +71,7 @@ enum Type {
     Either(&'static [Type]),
 }
 
-fn object(rows: &[Row]) -> Value {
+pub(super) fn object(rows: &[Row]) -> Value {
     let properties: Map<String, Value> =
         rows.iter().map(|row| (row.0.into(), field(row))).collect();
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
@@ -283,42 +281,6 @@ const CONFIG: &[Row] = &[
     ("after_request_hooks", Type::ListOf("hook"), "output_guardrails in Portkey's long form."),
     ("default_input_guardrails", Type::ListOf("guardrail"), "For every target; at the top only."),
     ("default_output_guardrails", Type::ListOf("guardrail"), "For every target; at the top only."),
-];
-
-/// A guardrail in its short form: a check is a key of its own.
-fn guardrail() -> Value {
-    let mut value = object(HOOK);
-    let checks = CHECKS.iter().flat_map(|known| {
-        let field = json!({ "type": ["object", "null"], "description": known.what });
-        [known.name.to_owned(), format!("default.{}", known.name)].map(|name| (name, field.clone()))
-    });
-    if let Some(properties) = value.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.shift_remove("checks");
-        properties.extend(checks);
-    }
-    value
-}
-
-const HOOK: &[Row] = &[
-    ("id", Type::Text, "Its name in results and in the log."),
-    ("type", Type::Choice(&["guardrail", "mutator"]), "A mutator rewrites and does not judge."),
-    ("checks", Type::ListOf("check"), "All must hold."),
-    ("deny", Type::Flag, "true: what fails is a 446; else it is a 246 with the answer."),
-    ("async", Type::Flag, "true: nobody waits for it, and it is in the record alone."),
-    ("sequential", Type::Flag, "true: its checks run one after another."),
-    (
-        "stream",
-        Type::Choice(&["hold", "window", "end"]),
-        "Of answers: hold back all up to 256 KiB (where it denies or rewrites), the last 1 KiB of text, or nothing.",
-    ),
-    ("on_success", Type::Anything, "feedback for its results."),
-    ("on_fail", Type::Anything, "feedback for its results."),
-];
-
-const CHECK: &[Row] = &[
-    ("id", Type::Text, "default.contains and the like."),
-    ("parameters", Type::Anything, "As of the check in a guardrail's short form."),
-    ("is_enabled", Type::Flag, "false: it is left out."),
 ];
 
 const STRATEGY: &[Row] = &[

@@ -1,5 +1,4 @@
-//! Guardrails around one try: the request is judged before it is sent, a plain answer before it is passed on. What
-//! they find becomes a 446, a 246, and the answer's `hook_results`.
+//! Guardrails around one try: its request is judged before it is sent, once for all tries of its target.
 
 use std::{borrow::Cow, cell::RefCell, pin::pin, rc::Rc, sync::Arc};
 
@@ -7,64 +6,46 @@ use bytes::Bytes;
 
 use super::{
     Core,
-    arriving::Lost,
-    attempt::{Tried, note_fault},
+    attempt::note_fault,
     attempts::{Attempts, End, Kept, Turn, begun},
     client::{Client, Interrupted, gone},
-    connection::After,
-    digest::{Digest, Ended},
-    guarded::{self, Found, Guarded, StreamGuard},
+    guarded::Found,
     guardrail::{Facts, Judged, Scene},
-    passing,
     question::Question,
-    rescue,
     respond::Notes,
     target::invalid_config,
-    upstream::{self, Failed},
     verdict,
-    waiter::Waiter,
 };
 use crate::{
-    base::{
-        fault::{Fault, Kind, Stage},
-        limits,
-    },
-    chat::estimate,
+    base::fault::{Fault, Stage},
     config::{
         ApiKey, Config,
         compile::{Known, compile_guardrails},
         guardrail::{Guardrails, Test},
         policy::Leaf,
     },
-    dialect::speak,
     io::net::{Net, Reader, Writer},
     journal::entry::Entry,
     policy::{
         allow::Permit,
-        attempt::{FAILED_STATUS, Outcome},
-        guardrail::{GuardrailResult, results_json, stream::Holding, text},
+        attempt::Outcome,
+        guardrail::{GuardrailResult, text},
         plan::LeafRef,
         request_headers::RequestOptions,
         resolve::ResolvedTarget,
     },
-    wire::json::{self, Edit},
+    wire::json,
 };
 
 /// The guardrails of one try, and what they found in its request.
 pub(super) struct Guarding {
-    guardrails: Arc<Guardrails>,
-    facts: Rc<Facts>,
-    input: Rc<[GuardrailResult]>,
+    pub(super) guardrails: Arc<Guardrails>,
+    pub(super) facts: Rc<Facts>,
+    pub(super) input: Rc<[GuardrailResult]>,
     /// What they found in the streams that answered it, until the record has it.
-    found: Found,
+    pub(super) found: Found,
     /// The request, if it was rewritten.
     pub(super) question: Option<Question>,
-}
-
-/// An answer that was judged whole: what the client gets, unless another does better.
-pub(super) struct Verdict {
-    body: Bytes,
-    status: u16,
 }
 
 /// What an exchange keeps of guardrails.
@@ -114,6 +95,12 @@ impl Brought {
         let latest =
             latest.as_ref().filter(|latest| are_the_same(&latest.own, &leaf.guardrails))?;
         Some(Rc::clone(&latest.guarding))
+    }
+
+    /// What guardrails found in streams since the last time.
+    pub(super) fn found(&self) -> Vec<GuardrailResult> {
+        let latest = self.latest.borrow();
+        latest.as_ref().map_or_else(Vec::new, |latest| latest.guarding.found.take())
     }
 
     /// Whether what was found for one target holds for the other: they have the same guardrails, and none that asks
@@ -264,252 +251,4 @@ impl<'e> Attempts<'_, 'e> {
             metadata: pairs.collect(),
         }
     }
-
-    /// An answer of status 200 to a guarded request, at its commit point: a plain one is judged whole.
-    pub(super) async fn judge_answer<'l, N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &mut Client<N, R, W>,
-        leaf: LeafRef<'l>,
-        mut tried: Box<Tried<N>>,
-        entry: &mut Entry<'e>,
-        notes: &mut Notes<'e>,
-    ) -> Result<End<'l, N>, Fault> {
-        let Some(guarding) = tried.guarding.clone() else { return Err(no_guardrails()) };
-        let judges = text::answers_in_text(self.call.endpoint);
-        let encoded = passing::is_encoded(&tried.arriving.answer);
-        if judges && encoded && verdict::any_waited(&guarding.guardrails.output) {
-            return Ok(self.left(client, entry, Err(Failed::Broken(guarded::unreadable()))));
-        }
-        if tried.arriving.events || encoded {
-            if guarding.input.iter().any(GuardrailResult::fails) {
-                tried.arriving.answer.head.status = FAILED_STATUS;
-            }
-            let Tried { arriving, stream, .. } = &mut *tried;
-            if let (true, Some(stream)) = (arriving.complete, stream)
-                && let Err(ended) = stream.finish(client, arriving).await
-            {
-                self.note_found(client, entry);
-                return Ok(self.left(client, entry, Err(Failed::Broken(ended))));
-            }
-            return Ok(End::Over(self.pass_on(client, tried, entry, notes).await?, leaf));
-        }
-        let whole = match self.whole(client, &mut tried, entry).await? {
-            Ok(whole) => whole,
-            Err(ended) => return Ok(self.left(client, entry, Err(Failed::Broken(ended)))),
-        };
-        let scene = Scene::new(&client.core, &guarding.facts, false);
-        let text = scene.text_of(&whole);
-        let judged = RefCell::new(Judged { body: whole, text, ..Judged::default() });
-        let mut output = Vec::new();
-        if judges {
-            output = self.judge_output(client, &scene, &guarding, &judged, (&tried, entry)).await?;
-        }
-        if output.iter().any(GuardrailResult::denies) {
-            let fault = verdict::denied(Stage::Relay, &guarding.input, &output);
-            upstream::recycle(&client.core, &tried.route, tried.arriving.answer);
-            let ended = guarded::denied_end(fault);
-            return Ok(self.left(client, entry, Err(Failed::Broken(ended))));
-        }
-        let failed = guarding.input.iter().chain(&output).any(GuardrailResult::fails);
-        let body = with_results(judged.into_inner().body, &guarding.input, &output);
-        let status = if failed { FAILED_STATUS } else { tried.status() };
-        tried.verdict = Some(Verdict { body, status });
-        if !failed {
-            return Ok(End::Over(self.pass_verdict(client, tried, entry, notes).await?, leaf));
-        }
-        // Whether a 246 will do is for the policy to say.
-        let at = entry.at(client.now());
-        if let Some(attempt) = entry.attempt() {
-            (attempt.ended, attempt.left) = (at, FAILED_WORD);
-        }
-        let outcome = Outcome::Status { code: FAILED_STATUS, retry_after: None };
-        Ok(End::Left { outcome, kept: Kept::Answer(tried) })
-    }
-
-    /// Runs the guardrails of a plain answer.
-    async fn judge_output<N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &mut Client<N, R, W>,
-        scene: &Scene<N>,
-        guarding: &Guarding,
-        judged: &RefCell<Judged>,
-        (tried, entry): (&Tried<N>, &mut Entry<'e>),
-    ) -> Result<Vec<GuardrailResult>, Fault> {
-        let guardrails = &guarding.guardrails.output;
-        let total = tried.arriving.patience.total;
-        let running = pin!(scene.run(guardrails, judged));
-        let output = match client.unless_gone(total.by, running).await {
-            Ok(output) => output,
-            Err(Interrupted::ClientGone) => {
-                return Err(gone("the client closed while its answer was judged"));
-            }
-            Err(Interrupted::Deadline) => return Err(total.ran_out(Stage::Relay)),
-        };
-        let path = target_of(entry);
-        verdict::note(&client.core, entry, (&path, "output"), &output);
-        let mut lines = Vec::new();
-        scene.run_unawaited(guardrails, &judged.borrow(), |line| lines.push(line));
-        verdict::note_lines(entry, (&path, "output"), lines);
-        Ok(output)
-    }
-
-    /// Passes on an answer that was judged.
-    pub(super) async fn pass_verdict<N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &mut Client<N, R, W>,
-        mut tried: Box<Tried<N>>,
-        entry: &mut Entry<'e>,
-        notes: &mut Notes<'e>,
-    ) -> Result<After, Fault> {
-        let Some(Verdict { body, status }) = tried.verdict.take() else {
-            return Err(no_guardrails());
-        };
-        notes.provider = Some(tried.adapter.name());
-        notes.timing.now = client.now();
-        notes.last = client.core.draining.get();
-        notes.dropped_params = tried.dropped.join(",");
-        entry.dropped_params = tried.dropped.iter().cloned().collect();
-        entry.status = status;
-        let at = entry.at(client.now());
-        if let Some(attempt) = entry.attempt().filter(|attempt| attempt.left == FAILED_WORD) {
-            attempt.left = "";
-        }
-        if let Some(attempt) = entry.attempt() {
-            attempt.ended = at;
-        }
-        let answer = &mut tried.arriving.answer;
-        answer.head.status = status;
-        let head = (&answer.head, &*answer.bytes);
-        let after = rescue::rewritten(client, self.incoming, head, body, notes).await;
-        upstream::recycle(&client.core, &tried.route, tried.arriving.answer);
-        after
-    }
-
-    /// A plain answer whole, in the client's format.
-    async fn whole<N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &mut Client<N, R, W>,
-        tried: &mut Tried<N>,
-        entry: &mut Entry<'e>,
-    ) -> Result<Result<Bytes, Ended>, Fault> {
-        if let Some(reply) = tried.reply.take() {
-            let model = (!reply.model.is_empty()).then(|| reply.model.clone());
-            let estimate = || self.estimate(200, estimate::of_reply(&reply));
-            self.account(entry, tried.adapter, reply.usage.or_else(estimate), model);
-            let meta = self.meta(&tried.model, tried.strict, tried.withhold_usage);
-            return Ok(Ok(Bytes::from(speak::write_reply(self.call.dialect, &reply, meta))));
-        }
-        let arriving = &mut tried.arriving;
-        while !arriving.complete {
-            let more = match arriving.more(client).await {
-                Ok(()) => arriving.take(client),
-                Err(Lost::Upstream(ended)) => Err(ended),
-                Err(Lost::Client) => return Err(gone("the client closed")),
-            };
-            if let Err(ended) = more.or_else(|ended| arriving.forgive(ended, client)) {
-                return Ok(Err(ended));
-            }
-            let held: usize = arriving.pieces.iter().map(Bytes::len).sum();
-            client.holds(held);
-            if held > limits::REPLY_BYTES_MAX {
-                let why = "the upstream's answer is too large to be judged".to_owned();
-                return Ok(Err(Ended::broken(Kind::Protocol, why)));
-            }
-        }
-        if arriving.digest.is_broken() {
-            let why = "the upstream's answer is not the JSON that it says it is".to_owned();
-            return Ok(Err(Ended::broken(Kind::Protocol, why)));
-        }
-        entry.times.last_byte = arriving.last_byte.map_or(0, |at| entry.at(at));
-        let estimate = || self.estimate(200, arriving.digest.output_estimate());
-        let usage = arriving.digest.usage().or_else(estimate);
-        let model = arriving.digest.model();
-        self.account(entry, tried.adapter, usage, model);
-        let pieces = std::mem::take(&mut tried.arriving.pieces);
-        Ok(Ok(pieces.iter().flat_map(|piece| piece.iter().copied()).collect()))
-    }
-
-    /// A stream under guardrails: the digest around its own, and what it is judged by.
-    pub(super) fn guard_stream<N: Net>(
-        &self,
-        core: &Rc<Core<N>>,
-        guarding: &Guarding,
-        strict: bool,
-        inner: Box<dyn Digest>,
-    ) -> (Box<dyn Digest>, Option<StreamGuard>) {
-        let judged = text::answers_in_text(self.call.endpoint);
-        let outputs = &guarding.guardrails.output;
-        let waited = outputs.iter().filter(|one| !one.background && judged);
-        let waited: Vec<_> = waited.map(Arc::clone).collect();
-        let first = !strict && !guarding.input.is_empty();
-        let observed = judged && outputs.iter().any(|one| one.background);
-        if waited.is_empty() && !observed && !first {
-            return (inner, None);
-        }
-        let dialect = self.call.dialect;
-        let scene = Scene::new(core, &guarding.facts, false);
-        let known = (Rc::clone(&guarding.input), Rc::clone(&guarding.found));
-        let holding = Holding::new(self.call.endpoint, waited);
-        let stream = StreamGuard::new(&scene, holding, known, !strict, dialect);
-        let results = || guarded::results_event(dialect, "before_request_hooks", &guarding.input);
-        let digest = Guarded::new(inner, &stream, first.then(results), core.net.unix_now());
-        (Box::new(digest), Some(stream))
-    }
-
-    /// Notes what the guardrails of a stream found, and runs those that nobody waits for.
-    pub(super) fn note_stream<N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &Client<N, R, W>,
-        tried: &Tried<N>,
-        entry: &mut Entry<'e>,
-        whole: bool,
-    ) {
-        self.note_found(client, entry);
-        let (Some(guarding), Some(stream), true) = (&tried.guarding, &tried.stream, whole) else {
-            return;
-        };
-        let mut lines = Vec::new();
-        let outputs = &guarding.guardrails.output;
-        let scene = Scene::new(&client.core, &guarding.facts, false);
-        scene.run_unawaited(outputs, &stream.judged(), |line| lines.push(line));
-        let path = target_of(entry);
-        verdict::note_lines(entry, (&path, "output"), lines);
-    }
-
-    /// Notes what guardrails found in streams so far.
-    pub(super) fn note_found<N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &Client<N, R, W>,
-        entry: &mut Entry<'e>,
-    ) {
-        let latest = self.brought.latest.borrow();
-        let Some(latest) = &*latest else { return };
-        let found = std::mem::take(&mut *latest.guarding.found.borrow_mut());
-        let path = target_of(entry);
-        verdict::note(&client.core, entry, (&path, "output"), &found);
-    }
 }
-
-fn target_of(entry: &Entry<'_>) -> Rc<str> {
-    entry.attempts.last().map_or_else(|| Rc::from("config"), |attempt| Rc::clone(&attempt.target))
-}
-
-/// Who calls these functions has guardrails.
-fn no_guardrails() -> Fault {
-    rescue::bug("serve/judged.rs")
-}
-
-/// The body with `hook_results` at its end; what is no object stays as it is.
-fn with_results(body: Bytes, input: &[GuardrailResult], output: &[GuardrailResult]) -> Bytes {
-    if input.is_empty() && output.is_empty() {
-        return body;
-    }
-    let Ok(fields) = json::scan(&body) else { return body };
-    let results = results_json(input, output).to_string();
-    let edit = Edit::Set { name: "hook_results", raw_json: results.as_bytes() };
-    let spliced = json::splice(&body, &fields, &[edit]);
-    spliced.pieces.iter().flat_map(|piece| piece.iter().copied()).collect()
-}
-
-/// Why a try was left whose answer failed a guardrail that lets pass.
-const FAILED_WORD: &str = "guardrail_failed";

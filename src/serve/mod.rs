@@ -24,6 +24,8 @@ pub mod heads;
 pub mod health;
 pub mod hedge;
 pub mod judged;
+mod judged_answer;
+mod judged_stream;
 pub mod local;
 pub mod mirror;
 pub mod outgoing;

@@ -1,6 +1,6 @@
 //! What follows from what guardrails found: counts, lines of the record, a refusal.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use super::Core;
 use crate::{
@@ -66,4 +66,9 @@ pub fn early_result(denied: Denied, created: UnixTime) -> GuardrailResult {
 /// Whether these guardrails have something to do for an answer that is judged.
 pub fn any_waited(guardrails: &[Arc<Guardrail>]) -> bool {
     guardrails.iter().any(|guardrail| !guardrail.background)
+}
+
+/// The target of the attempt under way.
+pub fn target_of(entry: &Entry<'_>) -> Rc<str> {
+    entry.attempts.last().map_or_else(|| Rc::from("config"), |attempt| Rc::clone(&attempt.target))
 }
