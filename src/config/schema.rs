@@ -4,7 +4,10 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    compile::keys::{Kind, SETTINGS},
+    compile::{
+        checks::CHECKS,
+        keys::{Kind, SETTINGS},
+    },
     providers::provider_names,
 };
 
@@ -37,6 +40,9 @@ pub fn schema() -> Value {
             "virtual_key": with_settings(VIRTUAL_KEY),
             "config": with_settings(CONFIG),
             "condition": object(CONDITION),
+            "guardrail": guardrail(),
+            "hook": object(HOOK),
+            "check": object(CHECK),
             "credential": { "anyOf": [{ "type": "string" }, object(CREDENTIAL)] },
             "api_key": object(API_KEY),
             "core": { "type": "integer", "minimum": 0, "maximum": 1023 },
@@ -269,6 +275,50 @@ const CONFIG: &[Row] = &[
     ("rate_limit_aware", Type::Flag, "Pass over a target that said that it is out of quota."),
     ("hedge", Type::Object(HEDGE), "A second target is asked if the first is slow."),
     ("mirror", Type::Object(MIRROR), "A copy of requests to another target, its answer dropped."),
+    ("input_guardrails", Type::ListOf("guardrail"), "What is checked of requests."),
+    ("output_guardrails", Type::ListOf("guardrail"), "What is checked of answers."),
+    ("input_mutators", Type::ListOf("guardrail"), "What rewrites requests."),
+    ("output_mutators", Type::ListOf("guardrail"), "What rewrites answers."),
+    ("before_request_hooks", Type::ListOf("hook"), "input_guardrails in Portkey's long form."),
+    ("after_request_hooks", Type::ListOf("hook"), "output_guardrails in Portkey's long form."),
+    ("default_input_guardrails", Type::ListOf("guardrail"), "For every target; at the top only."),
+    ("default_output_guardrails", Type::ListOf("guardrail"), "For every target; at the top only."),
+];
+
+/// A guardrail in its short form: a check is a key of its own.
+fn guardrail() -> Value {
+    let mut value = object(HOOK);
+    let checks = CHECKS.iter().flat_map(|known| {
+        let field = json!({ "type": ["object", "null"], "description": known.what });
+        [known.name.to_owned(), format!("default.{}", known.name)].map(|name| (name, field.clone()))
+    });
+    if let Some(properties) = value.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.shift_remove("checks");
+        properties.extend(checks);
+    }
+    value
+}
+
+const HOOK: &[Row] = &[
+    ("id", Type::Text, "Its name in results and in the log."),
+    ("type", Type::Choice(&["guardrail", "mutator"]), "A mutator rewrites and does not judge."),
+    ("checks", Type::ListOf("check"), "All must hold."),
+    ("deny", Type::Flag, "true: what fails is a 446; else it is a 246 with the answer."),
+    ("async", Type::Flag, "true: nobody waits for it, and it is in the record alone."),
+    ("sequential", Type::Flag, "true: its checks run one after another."),
+    (
+        "stream",
+        Type::Choice(&["hold", "window", "end"]),
+        "Of answers: hold back all up to 256 KiB (where it denies or rewrites), the last 1 KiB of text, or nothing.",
+    ),
+    ("on_success", Type::Anything, "feedback for its results."),
+    ("on_fail", Type::Anything, "feedback for its results."),
+];
+
+const CHECK: &[Row] = &[
+    ("id", Type::Text, "default.contains and the like."),
+    ("parameters", Type::Anything, "As of the check in a guardrail's short form."),
+    ("is_enabled", Type::Flag, "false: it is left out."),
 ];
 
 const STRATEGY: &[Row] = &[
