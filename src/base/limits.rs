@@ -400,8 +400,8 @@ pub const ADMIN_HEADERS_MAX: usize = 64;
 pub const ADMIN_HEAD_WITHIN: Duration = Duration::from_secs(15);
 /// How long one connection to the admin interface lives: a client that reads nothing must not keep its place.
 pub const ADMIN_CONNECTION_FOR: Duration = Duration::from_secs(600);
-/// Largest request body that the admin interface admits, in bytes: no route of this version reads one.
-pub const ADMIN_BODY_BYTES_MAX: u64 = 64 * 1024;
+/// Largest request body that the admin interface admits, in bytes: one that describes a request to be explained.
+pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long the admin interface waits after a failed accept.
 pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Largest file that is taken for a kept admin token, in bytes.

@@ -16,6 +16,7 @@ pub mod networks;
 pub mod pattern;
 pub mod policy;
 pub mod providers;
+pub mod recall;
 pub mod report;
 pub mod schema;
 mod sections;

@@ -86,7 +86,7 @@ pub struct Shown<'p> {
 }
 
 /// A walk through a plan. Ends after at most the sum of `attempts + 1` over its leaves.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Walk<'p> {
     route: Route<'p>,
     current: Option<LeafRef<'p>>,

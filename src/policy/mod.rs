@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod client_address;
 pub mod condition;
 pub mod credential;
+pub mod explain;
 pub mod glob;
 pub mod health;
 pub mod hedge;

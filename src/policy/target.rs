@@ -117,6 +117,13 @@ impl<'a> Choice<'a> {
         Some(Reach { adapter, virtual_key, filled })
     }
 
+    /// The virtual key and the provider of a leaf, whether or not it can take the request.
+    #[must_use]
+    pub fn leads_to(&self, leaf: &Leaf) -> Option<(Option<VirtualKeyId>, &'static dyn Adapter)> {
+        let reach = self.reach(leaf)?;
+        Some((reach.virtual_key.map(|(id, _)| id), reach.adapter))
+    }
+
     /// Whether the credential of a leaf is Trunkline's: its virtual key's, or one in the operator's own config.
     pub(super) fn is_held(&self, leaf: &Leaf, reach: &Reach<'_>) -> bool {
         reach.virtual_key.is_some() || (leaf.api_key.is_some() && !self.policy().inline)
@@ -316,18 +323,7 @@ impl fmt::Debug for Lookups<'_> {
 }
 
 /// One leaf that says nothing: the request fills it.
-static BARE: LazyLock<Policy> = LazyLock::new(|| Policy {
-    root: Node {
-        path: "config".to_owned(),
-        name: None,
-        weight: 1.0,
-        kind: NodeKind::Leaf(Box::default()),
-    },
-    inline: false,
-    digest: [0; 32],
-    total: None,
-    watched: Vec::new(),
-});
+static BARE: LazyLock<Policy> = LazyLock::new(Policy::bare);
 
 // Portkey's own words.
 const NO_TARGET: &str = "Either x-portkey-config or x-portkey-provider header is required";

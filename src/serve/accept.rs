@@ -26,6 +26,8 @@ use crate::{
         tls::{self, MaybeTlsReader, MaybeTlsWriter, ServerConfig},
     },
     journal::metrics::Counters,
+    policy::client_address,
+    wire::proxy::ProxyError,
 };
 
 /// What a worker runs: the gateway on one core.
@@ -77,6 +79,7 @@ impl<N: Net> Gateway<N> {
 
     /// Begins to serve one connection; returns at once.
     pub fn connected(&self, reader: N::Reader, writer: N::Writer, peer: SocketAddr) {
+        let peer = client_address::canonical(peer);
         let core = Rc::clone(&self.core);
         core.counters.connections.add(1);
         if self.connections.open.get() >= self.connections_max {
@@ -131,18 +134,39 @@ async fn serve<N: Net>(
     writer: N::Writer,
     peer: SocketAddr,
 ) {
+    // Boxed: what is needed to arrive goes when the client is there.
+    let arrived = Box::pin(arrive(core, tls, reader, writer, peer)).await;
+    match arrived {
+        None => {}
+        Some((mut client, None)) => connection::serve(&mut client).await,
+        Some((mut client, Some(error))) => {
+            let fault = peer::malformed(error);
+            Box::pin(connection::refuse(&mut client, &fault)).await;
+        }
+    }
+}
+
+/// A client as an exchange sees one.
+type Connected<N> =
+    Client<N, MaybeTlsReader<<N as Net>::Reader>, MaybeTlsWriter<<N as Net>::Writer>>;
+
+/// Takes the PROXY header and shakes hands, as far as there is need. A client that speaks wrongly is still to be told.
+async fn arrive<N: Net>(
+    core: Rc<Core<N>>,
+    tls: Option<Arc<ServerConfig>>,
+    reader: N::Reader,
+    writer: N::Writer,
+    peer: SocketAddr,
+) -> Option<(Connected<N>, Option<ProxyError>)> {
     let mut arrived = Arrived::directly(reader, peer);
     if core.epoch().config.edge.trusted_proxies.contains(peer.ip()) {
-        // Boxed, as is what follows: a connection in the clear that needs neither is not to be as large.
-        let arriving = peer::arrive(&core, arrived.reader, peer, tls.is_some());
-        let Some(told) = Box::pin(arriving).await else { return };
-        arrived = told;
+        arrived = peer::arrive(&core, arrived.reader, peer, tls.is_some()).await?;
     }
     let Arrived { reader, mut received, peer, error } = arrived;
     if error.is_some() && tls.is_some() {
         // Who waits for a handshake cannot read an answer.
         core.counters.malformed_heads.add(1);
-        return;
+        return None;
     }
     let (reader, writer) = match tls {
         None => (MaybeTlsReader::Plain(reader), MaybeTlsWriter::Plain(writer)),
@@ -154,22 +178,14 @@ async fn serve<N: Net>(
             let shaken = timer.within(&core.net, deadline, handshake).await;
             let Ok(Ok(halves)) = shaken else {
                 core.counters.tls_failures.add(1);
-                return;
+                return None;
             };
             halves
         }
     };
     let mut client = Client::new(core, reader, writer, peer);
-    match error {
-        None => {
-            *client.inbound.buffer() = received;
-            connection::serve(client).await;
-        }
-        Some(error) => {
-            let fault = peer::malformed(error);
-            Box::pin(connection::refuse(client, &fault)).await;
-        }
-    }
+    *client.inbound.buffer() = received;
+    Some((client, error))
 }
 
 /// Over the cap: said in a few bytes, without reading anything.

@@ -94,15 +94,15 @@ pub enum After {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>) {
+pub async fn serve<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) {
     loop {
         client.answered = None;
-        let after = match next_head(&mut client).await {
+        let after = match next_head(client).await {
             // Boxed: what waits for its next request is not to be as large as one under way.
-            Next::Incoming(asked) => Box::pin(exchange::serve(&mut client, asked)).await,
+            Next::Incoming(asked) => Box::pin(exchange::serve(client, asked)).await,
             Next::Malformed(error) => {
                 client.core.counters.malformed_heads.add(1);
-                Box::pin(rescue::malformed(&mut client, &head_fault(error))).await
+                Box::pin(rescue::malformed(client, &head_fault(error))).await
             }
             Next::End => return,
         };
@@ -110,14 +110,14 @@ pub async fn serve<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>) {
             break;
         }
     }
-    Box::pin(linger(&mut client)).await;
+    Box::pin(linger(client)).await;
 }
 
 /// Answers what was no request, and closes.
-pub async fn refuse<N: Net, R: Reader, W: Writer>(mut client: Client<N, R, W>, fault: &Fault) {
+pub async fn refuse<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>, fault: &Fault) {
     client.core.counters.malformed_heads.add(1);
-    rescue::malformed(&mut client, fault).await;
-    linger(&mut client).await;
+    rescue::malformed(client, fault).await;
+    linger(client).await;
 }
 
 enum Next {
@@ -182,6 +182,7 @@ fn take_head<N: Net, R: Reader, W: Writer>(
 ) -> Incoming {
     client.inbound.buffer().advance(found.again.len);
     client.head_place = found.place;
+    let head_at = client.now();
     Incoming {
         keep_alive: found.seen.head().keep_alive && !client.core.draining.get(),
         seen: found.seen,
@@ -189,8 +190,8 @@ fn take_head<N: Net, R: Reader, W: Writer>(
         head_bytes: found.again.len,
         framing: found.again.framing,
         accepted,
-        accepted_unix: client.core.net.unix_now(),
-        head_at: client.now(),
+        accepted_unix: client.core.net.unix_now().before(head_at.since(accepted)),
+        head_at,
     }
 }
 

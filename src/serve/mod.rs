@@ -15,6 +15,7 @@ pub mod dial;
 pub mod digest;
 pub mod events;
 pub mod exchange;
+pub mod explain;
 pub mod guard;
 pub mod heads;
 pub mod health;

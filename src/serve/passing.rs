@@ -121,7 +121,7 @@ impl<'e> Attempts<'_, 'e> {
         };
         let Passed { after, fault } = relay::relay(client, arriving, &mut passage).await;
         entry.status = status;
-        let Arriving { digest, first_token, last_byte, .. } = &*arriving;
+        let Arriving { digest, first_token, last_byte, .. } = arriving;
         entry.times.first_token = first_token.map_or(0, |at| entry.at(at));
         entry.times.last_byte = last_byte.map_or(0, |at| entry.at(at));
         let estimate = || self.estimate(status, digest.output_estimate());

@@ -36,10 +36,19 @@ impl<'c> TargetRules<'c> {
         config: &'c Config,
         options: &RequestOptions<'_>,
     ) -> TargetRules<'c> {
+        TargetRules::of(&core.listeners, config, options)
+    }
+
+    /// The same where no core is: of a gateway with these listeners.
+    pub fn of(
+        listeners: &'c [SocketAddr],
+        config: &'c Config,
+        options: &RequestOptions<'_>,
+    ) -> TargetRules<'c> {
         let target_named = options.provider.is_some() || options.virtual_key.is_some();
         TargetRules {
             config,
-            listeners: &core.listeners,
+            listeners,
             provider: provider::by_name,
             compile: Box::new(move |text| {
                 compile_inline(text, Known::from(config), target_named).map_err(invalid_config)

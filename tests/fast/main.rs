@@ -2,6 +2,7 @@
 
 mod config;
 mod edge;
+mod explains;
 mod fuzz_http;
 mod fuzz_wire;
 mod golden;
@@ -9,6 +10,7 @@ mod http;
 mod json;
 mod log;
 mod monoio_http_faults;
+mod nested;
 mod policy;
 mod sandbox;
 mod sim;

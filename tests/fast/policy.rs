@@ -6,7 +6,7 @@ mod conditions;
 mod headers;
 mod health;
 mod keys;
-mod make;
+pub mod make;
 mod retries;
 mod targets;
 mod walks;

@@ -17,6 +17,7 @@ mod deadlines;
 mod drain;
 mod egress;
 mod epochs;
+mod explains;
 mod fallback;
 mod gone;
 mod health;

@@ -17,6 +17,7 @@ mod dump;
 mod edge;
 mod errors;
 mod estimate;
+mod explain;
 mod gone;
 mod health;
 mod integrity;

@@ -29,8 +29,8 @@
 //!                        number: omitted
 //!                        (later versions append here; readers ignore what they do not know)
 //! attempt   = length:u16 status:u16 number:started number:ended text × 6: target, provider, virtual key, model, left,
-//!             detail; if one of the next is not empty, text: credential; if it is not empty, text: role (later versions
-//!             append here)
+//!             detail; if one of the next is not empty, text: credential; if it is not empty, text: role (later
+//!             versions append here)
 //! number    = n bytes, 1 to 8, of value:7n, a one, n-1 zeros (highest bit first, the bytes then little-endian, so that
 //!             the zeros at the low end of the first byte say how many follow); or 0:u8 value:u64
 //! text      = number:length UTF-8
@@ -270,8 +270,11 @@ impl Cursor<'_> {
     }
 
     /// One store of eight bytes, of which the used ones are kept.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, number: u64) {
+        if number < 0x80 {
+            return self.array([(number << 1 | 1) as u8]);
+        }
         let length = number_length(number);
         if length > 8 {
             self.array([0]);
@@ -284,6 +287,9 @@ impl Cursor<'_> {
 
     #[inline(always)]
     fn text(&mut self, text: &str) {
+        if text.is_empty() {
+            return self.array([1]);
+        }
         if text.len() > limits::LOG_TEXT_BYTES_MAX {
             return self.cut_text(text);
         }

@@ -454,7 +454,7 @@ fn random_policies_plan_alike_end_and_can_be_recalled() {
 
         // What the record holds is enough, without the request.
         let noted = snapshot.noted(&policy, drawn.hashed());
-        let recalled = Snapshot::recalled(&policy, &noted.open_breakers, &noted.balance);
+        let recalled = Snapshot::recalled(&policy, &noted.open_breakers, &noted.balance, &[]);
         let from_record = plan_with(&policy, plan_seed, &Facts::default(), &recalled);
         assert_eq!(order(&drawn), order(&from_record), "seed {seed}: {noted:?}");
         assert_eq!(drawn.skipped(), from_record.skipped(), "seed {seed}");

@@ -205,8 +205,8 @@ fn every_weighted_leaf_is_reached_and_no_other() {
 
 #[test]
 fn walks_agree_with_the_reference_model() {
-    for seed in 0..3_000 {
-        let policy = random_policy(seed, 4);
+    for seed in 0..10_000 {
+        let policy = random_policy(seed, 5);
         let plan_seed = seed.wrapping_mul(0x2545_f491_4f6c_dd1d);
         let drawn = plan(&policy, plan_seed, &Facts::default());
         let (tried, end) =

@@ -299,7 +299,7 @@ fn judge_epoch(record: &Record, turns: &Turns) {
     let model = format!("m{}", record.epoch);
     let strays = record.attempts.iter().any(|attempt| attempt.model != model);
     assert!(!strays, "tries of two epochs: {record:?}");
-    let began = UnixTime { nanos: record.accepted_unix_nanos };
+    let began = UnixTime { nanos: record.accepted_unix_nanos + record.times.head };
     match *turns.published.borrow() {
         _ if turns.clock_set => {}
         Some(at) if began > at => assert_eq!(record.epoch, 2, "{record:?}"),
