@@ -133,16 +133,14 @@ impl<'e> Entry<'e> {
         sequence: u64,
         use_it: impl FnOnce(&RecordRef<'_>) -> T,
     ) -> T {
-        let attempts: SmallVec<[AttemptRef<'_>; 2]> =
-            self.attempts.iter().map(Attempt::borrowed).collect();
+        let attempts: SmallVec<[AttemptRef<'_>; 2]> = lent(&self.attempts, Attempt::borrowed);
         let metadata: SmallVec<[(&str, &str); 4]> =
-            self.metadata.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let dropped: SmallVec<[&str; 4]> = self.dropped_params.iter().map(|name| &**name).collect();
-        let conditions: SmallVec<[&str; 2]> = self.conditions.iter().map(String::as_str).collect();
-        let open_breakers: SmallVec<[&str; 2]> =
-            self.open_breakers.iter().map(String::as_str).collect();
+            lent(&self.metadata, |(name, value)| (&**name, &**value));
+        let dropped: SmallVec<[&str; 4]> = lent(&self.dropped_params, |name| &**name);
+        let conditions: SmallVec<[&str; 2]> = lent(&self.conditions, String::as_str);
+        let open_breakers: SmallVec<[&str; 2]> = lent(&self.open_breakers, String::as_str);
         let balance: SmallVec<[(&str, u64); 2]> =
-            self.balance.iter().map(|(label, amount)| (&**label, *amount)).collect();
+            lent(&self.balance, |(label, amount)| (&**label, *amount));
         let own_trace = self.request_id.digits();
         let last = self.attempts.last();
         use_it(&RecordRef {
@@ -189,6 +187,14 @@ impl<'e> Entry<'e> {
             hedged: false,
         })
     }
+}
+
+/// A list of what `lend` makes of each item. Most have one or none, which makes this cheaper than collecting.
+#[inline(always)]
+fn lent<'a, T, A: smallvec::Array>(list: &'a [T], lend: impl Fn(&'a T) -> A::Item) -> SmallVec<A> {
+    let mut lent = SmallVec::new();
+    list.iter().for_each(|item| lent.push(lend(item)));
+    lent
 }
 
 impl Attempt<'_> {

@@ -59,10 +59,10 @@ impl<'a> Sharing<'a> {
         if self == Sharing::Off {
             return Ok(());
         }
-        head.known_line(b"vary: origin");
+        head.known_line([b"vary: origin"]);
         if let Sharing::With(origin) = self {
             head.header("access-control-allow-origin", origin)?;
-            head.known_line(EXPOSED);
+            head.known_line([EXPOSED]);
         }
         Ok(())
     }

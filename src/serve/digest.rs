@@ -33,8 +33,8 @@ pub trait Digest {
     fn usage(&self) -> Option<Usage>;
     /// About how many tokens of output came, for where the provider does not say.
     fn output_estimate(&self) -> u64;
-    /// The model served, if the provider said.
-    fn model(&self) -> Option<String>;
+    /// The model served, if the provider said; to be asked for once.
+    fn model(&mut self) -> Option<String>;
 }
 
 /// Why a stream ended before it was complete.
@@ -77,9 +77,14 @@ pub struct Opaque {
     adapter: &'static dyn Adapter,
     endpoint: Endpoint,
     bytes: u64,
+    /// What the tap told; it counts unless the tap is lost. The provider's code reads the usage when the answer is out.
+    usage: Vec<u8>,
+    model: Option<String>,
 }
 
 const TAPPED: &[&str] = &["usage", "model"];
+/// The place of the usage among [`TAPPED`].
+const USAGE: usize = 0;
 
 impl Opaque {
     /// `json`: the body says that it is JSON in the clear. `ends_anywhere`: it ends where its connection does.
@@ -89,18 +94,27 @@ impl Opaque {
         json: bool,
         ends_anywhere: bool,
     ) -> Opaque {
-        Opaque { tap: json.then(|| Tap::new(TAPPED)), ends_anywhere, adapter, endpoint, bytes: 0 }
+        let tap = json.then(|| Tap::new(TAPPED));
+        Opaque { tap, ends_anywhere, adapter, endpoint, bytes: 0, usage: Vec::new(), model: None }
     }
 
-    fn value(&self, name: &str) -> Option<&[u8]> {
-        self.tap.as_ref().and_then(|tap| tap.value(name))
+    /// Whether it has been JSON so far, so that what the tap told counts.
+    fn is_sound(&self) -> bool {
+        self.tap.as_ref().is_some_and(|tap| !tap.is_lost())
     }
 }
 
 impl Digest for Opaque {
     fn piece(&mut self, piece: Bytes, out: &mut Pieces) -> Result<(), Ended> {
-        if let Some(tap) = &mut self.tap {
-            tap.push(&piece);
+        let Opaque { tap, usage, model, .. } = self;
+        if let Some(tap) = tap {
+            tap.push(&piece, |which, raw| match which {
+                USAGE => {
+                    usage.clear();
+                    usage.extend_from_slice(raw);
+                }
+                _ => *model = json::as_str(raw).map(std::borrow::Cow::into_owned),
+            });
         }
         self.bytes += piece.len() as u64;
         out.push(piece);
@@ -127,15 +141,16 @@ impl Digest for Opaque {
     }
 
     fn usage(&self) -> Option<Usage> {
-        self.adapter.usage(self.endpoint, self.value("usage")?)
+        let known = self.is_sound() && !self.usage.is_empty();
+        if known { self.adapter.usage(self.endpoint, &self.usage) } else { None }
     }
 
     fn output_estimate(&self) -> u64 {
         estimate::of_answer(self.bytes)
     }
 
-    fn model(&self) -> Option<String> {
-        json::as_str(self.value("model")?).map(std::borrow::Cow::into_owned)
+    fn model(&mut self) -> Option<String> {
+        if self.is_sound() { self.model.take() } else { None }
     }
 }
 

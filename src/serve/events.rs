@@ -147,7 +147,7 @@ impl Digest for Watched {
         self.progress.weight.tokens()
     }
 
-    fn model(&self) -> Option<String> {
+    fn model(&mut self) -> Option<String> {
         self.watch.model().map(str::to_owned)
     }
 }
@@ -248,7 +248,7 @@ impl Digest for Translated {
         self.progress.weight.tokens()
     }
 
-    fn model(&self) -> Option<String> {
+    fn model(&mut self) -> Option<String> {
         self.translate.model().map(str::to_owned)
     }
 }

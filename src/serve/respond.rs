@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
-use smallvec::SmallVec;
 
 use super::{
     connection::{After, Incoming},
@@ -99,13 +98,10 @@ pub fn passed_on(
     let mut out = BytesMut::with_capacity(bytes.len() + 512);
     let write = |out: &mut BytesMut| -> Result<(), RenderError> {
         let mut head = HeadWriter::response(out, answer.status)?;
-        for (name, line) in answer.end_to_end_lines(bytes) {
-            let withheld =
-                is_withheld(name, content_type.is_some()) || notes.sharing.withholds(name);
-            if !line.is_empty() && !withheld {
-                head.known_line(line);
-            }
-        }
+        let keep = |name: &[u8]| {
+            !is_withheld(name, content_type.is_some()) && !notes.sharing.withholds(name)
+        };
+        answer.end_to_end_runs(bytes, keep, |lines| head.known_lines(lines));
         if let Some(content_type) = content_type {
             head.header("content-type", content_type)?;
         }
@@ -170,18 +166,23 @@ fn finish(
 
 fn note(head: &mut HeadWriter<'_>, notes: &Notes<'_>) -> Result<(), RenderError> {
     let id = notes.request_id.digits();
-    head.own("x-trunkline-request-id", id.as_str())?;
-    let trace_id = if notes.trace_id.is_empty() { id.as_str() } else { &notes.trace_id };
-    head.own("x-portkey-trace-id", trace_id)?;
+    let id = id.as_bytes();
+    head.known_line([b"x-trunkline-request-id: ", id]);
+    if notes.trace_id.is_empty() {
+        head.known_line([b"x-portkey-trace-id: ", id]);
+    } else {
+        head.own("x-portkey-trace-id", &*notes.trace_id)?;
+    }
     if let Some(provider) = notes.provider {
-        head.own("x-portkey-provider", provider)?;
+        head.known_line([b"x-portkey-provider: ", provider.as_bytes()]);
         head.own(
             "x-portkey-last-used-option-index",
             notes.option_index.as_deref().unwrap_or("config"),
         )?;
         let mut digits = itoa::Buffer::new();
-        head.own("x-portkey-retry-attempt-count", digits.format(notes.retry_count))?;
-        head.known_line(b"x-portkey-cache-status: DISABLED");
+        let retries = digits.format(notes.retry_count).as_bytes();
+        head.known_line([b"x-portkey-retry-attempt-count: ", retries]);
+        head.known_line([b"x-portkey-cache-status: DISABLED"]);
     }
     if !notes.dropped_params.is_empty() {
         head.own("x-trunkline-dropped-params", &notes.dropped_params)?;
@@ -189,30 +190,57 @@ fn note(head: &mut HeadWriter<'_>, notes: &Notes<'_>) -> Result<(), RenderError>
     if let Some(source) = notes.error_source {
         head.own("x-trunkline-error-source", source)?;
     }
-    server_timing(head, &notes.timing)
+    server_timing(head, &notes.timing);
+    Ok(())
 }
 
 /// `gw`: what Trunkline took before the request was out; `upstream`: from then to the answer's first byte; `ttft`:
 /// from the request's first byte to the first token. Milliseconds.
-fn server_timing(head: &mut HeadWriter<'_>, timing: &Timing) -> Result<(), RenderError> {
-    let mut text: SmallVec<[u8; 80]> = SmallVec::new();
-    push_millis(&mut text, "gw;dur=", timing.accepted, timing.sent.unwrap_or(timing.now));
-    if let (Some(sent), Some(first_byte)) = (timing.sent, timing.first_byte) {
-        push_millis(&mut text, ", upstream;dur=", sent, first_byte);
-        if let Some(token) = timing.first_token {
-            push_millis(&mut text, ", ttft;dur=", timing.accepted, token);
-        }
-    }
-    head.own("server-timing", &text)
+fn server_timing(head: &mut HeadWriter<'_>, timing: &Timing) {
+    const OWN: &[u8] = b"server-timing: gw;dur=";
+    const UPSTREAM: &[u8] = b", upstream;dur=";
+    let own = Millis::between(timing.accepted, timing.sent.unwrap_or(timing.now));
+    let (Some(sent), Some(first_byte)) = (timing.sent, timing.first_byte) else {
+        return head.known_line([OWN, own.text()]);
+    };
+    let upstream = Millis::between(sent, first_byte);
+    let Some(token) = timing.first_token else {
+        return head.known_line([OWN, own.text(), UPSTREAM, upstream.text()]);
+    };
+    let token = Millis::between(timing.accepted, token);
+    let parts = [OWN, own.text(), UPSTREAM, upstream.text(), b", ttft;dur=", token.text()];
+    head.known_line(parts);
 }
 
-/// Milliseconds to the microsecond: in integers, a tenth of what formatting a float costs.
-fn push_millis(text: &mut SmallVec<[u8; 80]>, name: &str, from: Instant, to: Instant) {
-    let micros = to.nanos.saturating_sub(from.nanos) / 1000;
-    let digit = |number: u64| b"0123456789"[(number % 10) as usize];
-    text.extend_from_slice(name.as_bytes());
-    text.extend_from_slice(itoa::Buffer::new().format(micros / 1000).as_bytes());
-    text.extend_from_slice(&[b'.', digit(micros / 100), digit(micros / 10), digit(micros)]);
+/// Milliseconds to the microsecond as text: in integers, a tenth of what formatting a float costs.
+struct Millis {
+    text: [u8; MILLIS_BYTES_MAX],
+    length: usize,
+}
+
+/// The longest number of 64 bits, with its point.
+const MILLIS_BYTES_MAX: usize = 21;
+
+impl Millis {
+    fn between(from: Instant, to: Instant) -> Millis {
+        let micros = to.nanos.saturating_sub(from.nanos) / 1000;
+        let digit = |number: u64| b"0123456789"[(number % 10) as usize];
+        let mut number = itoa::Buffer::new();
+        let whole = number.format(micros / 1000).as_bytes();
+        let mut text = [0; MILLIS_BYTES_MAX];
+        text[..whole.len()].copy_from_slice(whole);
+        text[whole.len()..whole.len() + 4].copy_from_slice(&[
+            b'.',
+            digit(micros / 100),
+            digit(micros / 10),
+            digit(micros),
+        ]);
+        Millis { text, length: whole.len() + 4 }
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
 }
 
 /// Upstream headers that are not passed on: those that Trunkline writes itself, and those that would let an upstream
@@ -222,9 +250,13 @@ fn is_withheld(name: &[u8], has_content_type: bool) -> bool {
         name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     };
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-    starts("x-portkey-")
-        || starts("x-trunkline-")
-        || is("content-length")
-        || is("server-timing")
-        || (has_content_type && (is("content-type") || is("content-encoding")))
+    match name.first().map(u8::to_ascii_lowercase) {
+        Some(b'x') => starts("x-portkey-") || starts("x-trunkline-"),
+        Some(b's') => is("server-timing"),
+        Some(b'c') => {
+            is("content-length")
+                || (has_content_type && (is("content-type") || is("content-encoding")))
+        }
+        _ => false,
+    }
 }

@@ -22,6 +22,11 @@ impl Span {
         head.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
+    /// How many bytes it spans.
+    pub(super) fn len(self) -> usize {
+        (self.end as usize).saturating_sub(self.start as usize)
+    }
+
     /// Where `part`, a slice of `whole`, stands in it.
     pub(super) fn locate(whole: &[u8], part: &[u8]) -> Span {
         let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
@@ -34,6 +39,9 @@ impl Span {
         Span { start: index(start), end: index(end) }
     }
 }
+
+/// CR LF: nothing else ends a line of a head.
+const LINE_END_BYTES: u32 = 2;
 
 /// One header field, its value without the blanks around it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,7 +96,10 @@ impl HeaderList {
         if !self.may_have(name) {
             return None;
         }
-        let is_it = |span: &&HeaderSpan| span.name.of(head).eq_ignore_ascii_case(name.as_bytes());
+        let is_it = |span: &&HeaderSpan| {
+            span.name.len() == name.len()
+                && span.name.of(head).eq_ignore_ascii_case(name.as_bytes())
+        };
         self.spans.iter().find(is_it).map(|span| span.value.of(head))
     }
 
@@ -116,18 +127,34 @@ impl HeaderList {
         })
     }
 
-    /// The same, each with its whole line as it came, but for the line end: what a parser has let through can be passed
-    /// on as it is.
-    pub fn end_to_end_lines<'a>(
-        &'a self,
-        head: &'a [u8],
-    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        self.spans.iter().filter_map(move |span| {
-            let name = span.name.of(head);
-            let passes = !is_hop_by_hop(name)
+    /// The same, as whole lines as they came: what a parser has let through can be passed on as it is. Lines that stand
+    /// one behind the other come as one run, with the line ends between them but not the last one. `keep` says which of
+    /// the names to pass.
+    pub fn end_to_end_runs(
+        &self,
+        head: &[u8],
+        mut keep: impl FnMut(&[u8]) -> bool,
+        mut on_run: impl FnMut(&[u8]),
+    ) {
+        let mut run = Span::default();
+        for span in &self.spans {
+            let (name, line) = (span.name.of(head), span.line());
+            let passes = line.len() > 0
+                && !is_hop_by_hop(name)
+                && keep(name)
                 && !self.listed_in_connection(head).any(|listed| listed.eq_ignore_ascii_case(name));
-            passes.then(|| (name, span.line().of(head)))
-        })
+            if passes && run.len() > 0 && line.start == run.end + LINE_END_BYTES {
+                run.end = line.end;
+                continue;
+            }
+            if run.len() > 0 {
+                on_run(run.of(head));
+            }
+            run = if passes { line } else { Span::default() };
+        }
+        if run.len() > 0 {
+            on_run(run.of(head));
+        }
     }
 
     /// The header names that `Connection` lists, options such as `close` aside.
@@ -218,13 +245,16 @@ pub(super) fn is_value_byte(byte: u8) -> bool {
     (byte >= b' ' || byte == b'\t') && byte != 0x7f
 }
 
-const IS_TOKEN_BYTE: [bool; 256] = {
+const IS_TOKEN_BYTE: [bool; 256] =
+    table(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+/// True for these bytes.
+pub(super) const fn table(bytes: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
-    let tokens = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut at = 0;
-    while at < tokens.len() {
-        table[tokens[at] as usize] = true;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
         at += 1;
     }
     table
-};
+}

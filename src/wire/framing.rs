@@ -2,7 +2,7 @@
 //! with every way in which two readers could disagree refused.
 
 use super::{
-    fields::{ConnectionOptions, HeaderList, HeaderSpan},
+    fields::{ConnectionOptions, HeaderList, HeaderSpan, table},
     head_error::HeadError,
 };
 
@@ -57,15 +57,14 @@ impl Facts {
         let mut facts = Facts::default();
         let HeaderList { spans, listed, .. } = headers;
         for HeaderSpan { name, value } in spans.iter() {
-            let (name, value) = (name.of(head), value.of(head));
-            let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+            let is = |known: &str| name.of(head).eq_ignore_ascii_case(known.as_bytes());
             match name.len() {
-                4 if is("host") => facts.note_host(value),
-                6 if is("expect") => facts.note_expect(value),
+                4 if is("host") => facts.note_host(value.of(head)),
+                6 if is("expect") => facts.note_expect(value.of(head)),
                 7 if is("upgrade") => facts.has_upgrade = true,
-                10 if is("connection") => facts.connection.read(head, value, listed)?,
-                14 if is("content-length") => facts.note_length(value)?,
-                17 if is("transfer-encoding") => facts.note_encoding(value)?,
+                10 if is("connection") => facts.connection.read(head, value.of(head), listed)?,
+                14 if is("content-length") => facts.note_length(value.of(head))?,
+                17 if is("transfer-encoding") => facts.note_encoding(value.of(head))?,
                 _ => {}
             }
         }
@@ -152,7 +151,8 @@ pub(super) fn decimal(text: &[u8]) -> Option<u64> {
 
 /// Whether these bytes can be `uri-host [ ":" port ]` of RFC 3986; empty where the target has no authority.
 pub(super) fn is_host(text: &[u8]) -> bool {
-    let is_host_byte =
-        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
-    text.iter().all(is_host_byte)
+    text.iter().all(|&byte| IS_HOST_BYTE[usize::from(byte)])
 }
+
+const IS_HOST_BYTE: [bool; 256] =
+    table(b"-._~%!$&'()*+;=:[]0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");

@@ -1,11 +1,14 @@
 //! Finds where a head ends, looking at each byte once however the bytes arrive, and refuses what no later step
-//! would notice: bare LF, too many lines, too many bytes.
+//! would notice: bare LF, too many lines, too many bytes. Lines are short: their ends are found 64 bytes a step, with a
+//! third of the instructions of a search for each.
 
 use std::ops::Range;
 
-use memchr::memchr;
-
-use super::{fields::is_token_byte, head_error::HeadError};
+use super::{
+    block::{BLOCK_BYTES, load, load_tail},
+    fields::is_token_byte,
+    head_error::HeadError,
+};
 use crate::base::limits::{HEADERS_MAX, LEADING_EMPTY_LINES_MAX};
 
 /// Remembers how far the search for the end of a head got. Begin each head with a fresh one and keep it while the
@@ -36,14 +39,21 @@ impl Progress {
         side: Side,
     ) -> Result<Option<Range<usize>>, HeadError> {
         let window = &bytes[..bytes.len().min(head_bytes_max)];
-        loop {
-            self.check_first_byte(window, side)?;
-            let unseen = window.get(self.scanned..).unwrap_or_default();
-            let Some(offset) = memchr(b'\n', unseen) else { break };
-            let line_end = self.scanned + offset;
-            if let Some(head) = self.take_line(window, line_end, side)? {
-                return Ok(Some(head));
+        self.check_first_byte(window, side)?;
+        let mut at = self.scanned;
+        while at < window.len() {
+            let block = load(window, at).unwrap_or_else(|| load_tail(&window[at..]));
+            let mut feeds = block.equal(b'\n');
+            while feeds != 0 {
+                let line_end = at + feeds.trailing_zeros() as usize;
+                feeds &= feeds - 1;
+                if self.take_line(window, line_end, side)? {
+                    let begin = self.begin();
+                    *self = Progress::default();
+                    return Ok(Some(begin..line_end + 1));
+                }
             }
+            at += BLOCK_BYTES;
         }
         self.scanned = self.scanned.max(window.len());
         if window.len() == head_bytes_max { Err(HeadError::TooLong) } else { Ok(None) }
@@ -63,31 +73,27 @@ impl Progress {
         }
     }
 
-    /// Accounts for the line whose LF is at `line_end`; returns the head if this was the blank line after it.
-    fn take_line(
-        &mut self,
-        window: &[u8],
-        line_end: usize,
-        side: Side,
-    ) -> Result<Option<Range<usize>>, HeadError> {
-        let line = &window[self.line_start..line_end];
-        if line.last() != Some(&b'\r') {
+    /// Accounts for the line whose LF is at `line_end`; returns whether this was the blank line that ends the head.
+    #[inline(always)]
+    fn take_line(&mut self, window: &[u8], line_end: usize, side: Side) -> Result<bool, HeadError> {
+        let line_bytes = line_end - self.line_start;
+        if line_bytes == 0 || window[line_end - 1] != b'\r' {
             return Err(HeadError::BareLf);
         }
-        let is_empty = line.len() == 1;
-        self.scanned = line_end + 1;
         self.line_start = line_end + 1;
-        match (is_empty, self.lines) {
-            (true, 0) => self.take_leading_empty_line(side)?,
-            (true, _) => {
-                let begin = self.begin();
-                *self = Progress::default();
-                return Ok(Some(begin..line_end + 1));
+        if line_bytes > 1 {
+            if self.lines > HEADERS_MAX {
+                return Err(HeadError::TooManyHeaders);
             }
-            (false, _) if self.lines > HEADERS_MAX => return Err(HeadError::TooManyHeaders),
-            (false, _) => self.lines += 1,
+            self.lines += 1;
+            return Ok(false);
         }
-        Ok(None)
+        if self.lines > 0 {
+            return Ok(true);
+        }
+        self.take_leading_empty_line(side)?;
+        self.check_first_byte(window, side)?;
+        Ok(false)
     }
 
     fn take_leading_empty_line(&mut self, side: Side) -> Result<(), HeadError> {

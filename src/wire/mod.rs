@@ -1,5 +1,6 @@
 //! Bytes to values and back, without I/O: input may end anywhere, and nothing here waits or asks the time.
 
+mod block;
 pub mod body;
 mod body_error;
 mod fields;

@@ -17,13 +17,19 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Begins a chunk of that many bytes: its data and [`CHUNK_END`] must follow. There is no chunk of no bytes: that
 /// would be the end of the body.
 pub fn chunk_prefix(len: NonZeroUsize, out: &mut BytesMut) {
-    let digits = (usize::BITS - len.leading_zeros()).div_ceil(4);
-    for place in (0..digits).rev() {
-        let digit = len.get() >> (place * 4) & 0xf;
-        out.put_u8(b"0123456789abcdef"[digit]);
+    let digits = (usize::BITS - len.get().leading_zeros()).div_ceil(4) as usize;
+    let mut prefix = [b'\r'; CHUNK_PREFIX_BYTES_MAX];
+    let mut rest = len.get();
+    for place in prefix[..digits].iter_mut().rev() {
+        *place = b"0123456789abcdef"[rest & 0xf];
+        rest >>= 4;
     }
-    out.put_slice(b"\r\n");
+    prefix[digits + 1] = b'\n';
+    out.put_slice(&prefix[..digits + 2]);
 }
+
+/// The digits of the largest number, and a line end.
+const CHUNK_PREFIX_BYTES_MAX: usize = usize::BITS as usize / 4 + 2;
 
 /// Appends one head to a buffer. Unless it is finished, dropping it takes back what it wrote: no half head gets out.
 #[derive(Debug)]
@@ -91,6 +97,10 @@ impl<'a> HeadWriter<'a> {
             return Err(RenderError::BadStatus);
         }
         let writer = HeadWriter::begin(out);
+        if status == 200 {
+            writer.out.put_slice(b"HTTP/1.1 200 OK\r\n");
+            return Ok(writer);
+        }
         writer.out.put_slice(b"HTTP/1.1 ");
         writer.out.put_slice(itoa::Buffer::new().format(status).as_bytes());
         writer.out.put_u8(b' ');
@@ -116,41 +126,55 @@ impl<'a> HeadWriter<'a> {
         if is_framing(name) {
             return Err(RenderError::Framing);
         }
-        self.line(name, value);
+        self.known_line([name, b": ", value]);
         Ok(())
     }
 
     /// The same with a name that is a constant of the program, and so a good one.
+    #[inline]
     pub fn own(&mut self, name: &'static str, value: impl AsRef<[u8]>) -> Result<(), RenderError> {
         debug_assert!(is_token(name.as_bytes()) && !is_framing(name.as_bytes()), "{name}");
         let value = value.as_ref();
         if !is_value(value) {
             return Err(RenderError::BadValue);
         }
-        self.line(name.as_bytes(), value);
+        self.known_line([name.as_bytes(), b": ", value]);
         Ok(())
     }
 
-    /// Adds a line that this tree's parser took from a head ([`super::fields::HeaderList::end_to_end_lines`]), or that
-    /// is a constant of the program: in one piece, without looking at it again.
-    pub fn known_line(&mut self, line: &[u8]) {
-        debug_assert!(is_value(line), "a line end within a header line");
-        self.out.reserve(line.len() + 2);
-        self.out.put_slice(line);
+    /// Adds a line, given in parts, that is a constant of the program or made of what is known to be good: without
+    /// looking at it again.
+    #[inline(always)]
+    pub fn known_line<const N: usize>(&mut self, parts: [&[u8]; N]) {
+        debug_assert!(parts.iter().all(|part| is_value(part)), "a line end within a header line");
+        self.out.reserve(parts.iter().map(|part| part.len()).sum::<usize>() + 2);
+        parts.iter().for_each(|part| self.out.put_slice(part));
+        self.out.put_slice(b"\r\n");
+    }
+
+    /// Adds lines that this tree's parser took from a head ([`super::fields::HeaderList::end_to_end_runs`]), with the
+    /// line ends between them: in one piece, without looking at them again.
+    pub fn known_lines(&mut self, lines: &[u8]) {
+        debug_assert!(
+            lines.split(|&byte| byte == b'\n').all(|line| is_value(line.trim_ascii_end())),
+            "a control character in a header line"
+        );
+        self.out.reserve(lines.len() + 2);
+        self.out.put_slice(lines);
         self.out.put_slice(b"\r\n");
     }
 
     /// Says that the body has that many bytes.
     pub fn length(&mut self, bytes: u64) -> Result<(), RenderError> {
         self.frame()?;
-        self.line(b"content-length", itoa::Buffer::new().format(bytes).as_bytes());
+        self.known_line([b"content-length: ", itoa::Buffer::new().format(bytes).as_bytes()]);
         Ok(())
     }
 
     /// Says that the body comes in chunks.
     pub fn chunked(&mut self) -> Result<(), RenderError> {
         self.frame()?;
-        self.line(b"transfer-encoding", b"chunked");
+        self.known_line([b"transfer-encoding: chunked"]);
         Ok(())
     }
 
@@ -170,14 +194,6 @@ impl<'a> HeadWriter<'a> {
             return Err(RenderError::Framing);
         }
         Ok(())
-    }
-
-    fn line(&mut self, name: &[u8], value: &[u8]) {
-        self.out.reserve(name.len() + value.len() + 4);
-        self.out.put_slice(name);
-        self.out.put_slice(b": ");
-        self.out.put_slice(value);
-        self.out.put_slice(b"\r\n");
     }
 }
 

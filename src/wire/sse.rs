@@ -59,7 +59,13 @@ impl Scanner {
     ) -> Result<(), TooLong> {
         let mut outcome = Ok(());
         let mut start = 0;
-        while let Some(end) = self.lines.find_event_end(span, start) {
+        while start < span.len() {
+            if let Some(event) = self.plain_event(span, start) {
+                on_event(event);
+                start = event.end;
+                continue;
+            }
+            let Some(end) = self.lines.find_event_end(span, start) else { break };
             let event = &span[start..end];
             if self.skipping {
                 self.skipping = false;
@@ -89,6 +95,31 @@ impl Scanner {
         let mut begun = self.begun;
         let event = read_event(&self.carry, &mut begun, &mut self.joined, 0);
         (!event.comment_only).then_some(event)
+    }
+
+    /// The event at `start`, if it lies there in whole and as most do: one line of data, perhaps a name before it, line
+    /// feeds alone. That way each of its bytes is looked at once.
+    fn plain_event<'a>(&self, span: &'a [u8], start: usize) -> Option<Event<'a>> {
+        let fresh = self.begun && !self.skipping && self.carry.is_empty();
+        if !fresh || self.lines != Lines::default() {
+            return None;
+        }
+        let event = span.get(start..)?;
+        let mut rest = event;
+        let mut name: &[u8] = b"";
+        if rest.starts_with(b"event:") {
+            let (line, behind) = rest.split_at(memchr2(b'\n', b'\r', rest)?);
+            name = field(line, b"event")?;
+            rest = behind.strip_prefix(b"\n")?;
+        }
+        if !rest.starts_with(b"data:") {
+            return None;
+        }
+        let (line, behind) = rest.split_at(memchr2(b'\n', b'\r', rest)?);
+        let data = field(line, b"data")?;
+        let length = event.len() - behind.strip_prefix(b"\n\n")?.len();
+        let end = start + length;
+        (length <= EVENT_BYTES_MAX).then_some(Event { name, data, end, comment_only: false })
     }
 
     fn keep(&mut self, rest: &[u8]) -> Result<(), TooLong> {
@@ -128,7 +159,7 @@ pub fn write_event(name: Option<&str>, data: &[u8], out: &mut Vec<u8>) {
 }
 
 /// What of the current line is known between spans.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Lines {
     /// The line has a byte already.
     begun: bool,

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use trunkline::wire::json::{Edit, JsonErrorKind, Tap, scan, splice};
+use trunkline::wire::json::{Edit, JsonErrorKind, scan, splice};
 
-use crate::json::tap_in_pieces;
 use crate::json::text::{JsonText, NAMES};
+use crate::json::{Tapped, tap_in_pieces};
 use crate::sse::{events_in_pieces, stream_text};
 
 /// A few thousand cases here; a soak run takes millions.
@@ -83,7 +83,7 @@ fn check_stream(case: u64, stream: &[u8], dice: &mut Dice) {
 
 type Captured = Vec<Option<Vec<u8>>>;
 
-fn captured(tap: &Tap) -> (Captured, bool) {
+fn captured(tap: &Tapped) -> (Captured, bool) {
     let values = NAMES.iter().map(|name| tap.value(name).map(<[u8]>::to_vec)).collect();
     (values, tap.complete())
 }

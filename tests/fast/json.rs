@@ -266,13 +266,32 @@ fn same_bytes_elsewhere(seed: u64, before: &str, after: &str, edits: &[Edit<'_>]
     assert_eq!(untouched(before), untouched(after), "seed {seed}");
 }
 
-/// The names of `NAMES`, tapped from these pieces.
-pub fn tap_in_pieces(pieces: &[&[u8]]) -> Tap {
-    let mut tap = Tap::new(NAMES);
-    for piece in pieces {
-        tap.push(piece);
+/// What a tap for `NAMES` told.
+pub struct Tapped {
+    tap: Tap,
+    values: Vec<Vec<u8>>,
+}
+
+impl Tapped {
+    pub fn value(&self, name: &str) -> Option<&[u8]> {
+        let index = NAMES.iter().position(|known| *known == name)?;
+        let value = self.values[index].as_slice();
+        (!value.is_empty() && !self.tap.is_lost()).then_some(value)
     }
-    tap
+
+    pub fn complete(&self) -> bool {
+        self.tap.complete()
+    }
+}
+
+/// The names of `NAMES`, tapped from these pieces.
+pub fn tap_in_pieces(pieces: &[&[u8]]) -> Tapped {
+    let mut tap = Tap::new(NAMES);
+    let mut values = vec![Vec::new(); NAMES.len()];
+    for piece in pieces {
+        tap.push(piece, |index, value| values[index] = value.to_vec());
+    }
+    Tapped { tap, values }
 }
 
 #[test]

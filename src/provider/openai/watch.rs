@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,6 +11,7 @@ use crate::{
     base::limits::ERROR_TEXT_BYTES_MAX,
     chat::usage::Usage,
     provider::{Seen, StreamError, Watch},
+    wire::json,
 };
 
 /// Watches `chat/completions`, `completions` and, being open about what it does not know, any other endpoint but
@@ -22,28 +22,13 @@ pub struct ChatWatch {
     finished: bool,
     usage: Option<Usage>,
     model: Option<String>,
-    words: [(Finder<'static>, usize); 3],
 }
 
 impl ChatWatch {
     /// `withhold_usage`: the client did not ask for usage.
     #[must_use]
     pub fn new(withhold_usage: bool) -> ChatWatch {
-        ChatWatch {
-            withhold_usage,
-            in_content: false,
-            finished: false,
-            usage: None,
-            model: None,
-            words: TELLING_WORDS.map(|word| (Finder::new(word), word.len())),
-        }
-    }
-
-    /// Whether an event in mid-content says more than content.
-    fn is_telling(&self, data: &[u8]) -> bool {
-        self.words
-            .iter()
-            .any(|(word, length)| word.find_iter(data).any(|at| !is_key_of_null(data, at + length)))
+        ChatWatch { withhold_usage, in_content: false, finished: false, usage: None, model: None }
     }
 
     fn look_closely(&mut self, name: &[u8], data: &[u8]) -> Seen {
@@ -75,7 +60,7 @@ impl Watch for ChatWatch {
         if data.trim_ascii() == b"[DONE]" {
             return Seen { done: true, ..Seen::default() };
         }
-        if self.in_content && name != b"error" && !self.is_telling(data) {
+        if self.in_content && name != b"error" && !is_telling(data) {
             return Seen { content: true, finished: self.finished, ..Seen::default() };
         }
         self.look_closely(name, data)
@@ -92,6 +77,11 @@ impl Watch for ChatWatch {
 
 /// What makes an event in mid-content worth parsing, if it is the key of more than null.
 const TELLING_WORDS: [&[u8]; 3] = [b"\"usage\"", b"\"error\"", b"\"finish_reason\""];
+
+/// Whether an event in mid-content says more than content.
+fn is_telling(data: &[u8]) -> bool {
+    json::has_word(data, TELLING_WORDS, |end| !is_key_of_null(data, end))
+}
 
 /// Whether what follows a quoted word makes it a key whose value is null: the one harmless case.
 fn is_key_of_null(data: &[u8], end: usize) -> bool {

@@ -4,7 +4,6 @@
 //! Own code, because it is measured: a general parser costs three to ten times as much on a body of 10 KB, and
 //! writing a parsed body again costs thirty times as much, and would not keep the caller's bytes.
 
-mod block;
 mod error;
 mod prune;
 mod scan;
@@ -12,10 +11,12 @@ mod splice;
 mod tap;
 mod text;
 mod walk;
+mod words;
 
 pub use error::{JsonError, JsonErrorKind};
 pub use prune::{Elements, PathStep, elements, prune};
-pub use scan::{Fields, Member, scan};
+pub use scan::{Fields, Member, each_member, scan};
 pub use splice::{Edit, Spliced, splice};
 pub use tap::Tap;
 pub use text::{as_bool, as_str, as_u64, is_null, write_string};
+pub use words::has_word;

@@ -135,7 +135,7 @@ impl<'a> Elements<'a> {
         let start = self.at;
         let walked = match byte {
             b'"' => StringWalk::default().feed(self.raw, start + 1),
-            b'{' | b'[' => NestWalk::new(0).feed(self.raw, start),
+            b'{' | b'[' => NestWalk::new(0, false).feed(self.raw, start),
             _ => {
                 let ends = |byte: &u8| matches!(byte, b',' | b']' | b' ' | b'\t' | b'\r' | b'\n');
                 let length = self.raw.get(start..)?.iter().position(ends)?;

@@ -5,11 +5,11 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::block::short_string;
 use super::error::{JsonError, JsonErrorKind};
 use super::text::{is_scalar, unescape};
 use super::walk::{NestWalk, StringWalk, Walked};
 use crate::base::limits::{JSON_KEY_BYTES_MAX, JSON_MEMBERS_MAX};
+use crate::wire::block::{kinds, short_string};
 
 /// Where the members of an object are. Holds spans alone, so it can be kept beside the body; each method is to be
 /// given the body that was scanned.
@@ -39,23 +39,30 @@ pub struct Member {
 /// When `body` is not one object and nothing else; see [`JsonErrorKind`]. Values nested in members are checked for
 /// matching brackets and ended strings alone.
 pub fn scan(body: &[u8]) -> Result<Fields, JsonError> {
-    check_text(body)?;
-    let mut scanner = Scanner { body, at: 0 };
-    scanner.skip_blanks();
-    if scanner.peek() != Some(b'{') {
-        return Err(scanner.error(JsonErrorKind::NotAnObject));
-    }
-    scanner.at += 1;
-    let mut fields = Fields { opened: scanner.at, members: Vec::with_capacity(MEMBERS_USUAL) };
-    scanner.members(&mut fields)?;
-    scanner.skip_blanks();
-    if scanner.peek().is_some() {
-        return Err(scanner.error(JsonErrorKind::TrailingBytes));
-    }
+    let clean = check_text(body)?;
+    let mut scanner = Scanner { body, at: 0, clean };
+    let opened = scanner.open()?;
+    let mut fields = Fields { opened, members: Vec::with_capacity(MEMBERS_USUAL) };
+    scanner.members(|member| fields.admit(body, member))?;
+    scanner.close()?;
     Ok(fields)
 }
 
-fn check_text(body: &[u8]) -> Result<(), JsonError> {
+/// Goes once through the members of a small object, none of which is kept: `on_member` gets each key, decoded, and raw
+/// value. Keys may come twice, and that it is UTF-8 is not checked. `None`: it is not one object and nothing else.
+#[must_use]
+pub fn each_member<'a>(object: &'a [u8], mut on_member: impl FnMut(&[u8], &'a [u8])) -> Option<()> {
+    let mut scanner = Scanner { body: object, at: 0, clean: false };
+    scanner.open().ok()?;
+    let members = scanner.members(|member| {
+        on_member(&member.name(object), member.raw(object).unwrap_or_default());
+        Ok(())
+    });
+    members.and_then(|()| scanner.close()).ok()
+}
+
+/// Refuses what is no text; returns whether it is free of control characters, as most are.
+fn check_text(body: &[u8]) -> Result<bool, JsonError> {
     let error = |kind, at| Err(JsonError { kind, at });
     if u32::try_from(body.len()).is_err() {
         return error(JsonErrorKind::TooLong, body.len());
@@ -63,16 +70,18 @@ fn check_text(body: &[u8]) -> Result<(), JsonError> {
     if body.starts_with(b"\xef\xbb\xbf") {
         return error(JsonErrorKind::ByteOrderMark, 0);
     }
-    if simdutf8::basic::from_utf8(body).is_err() {
+    let kinds = kinds(body);
+    if !kinds.ascii && simdutf8::basic::from_utf8(body).is_err() {
         let at = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
         return error(JsonErrorKind::NotUtf8, at);
     }
-    Ok(())
+    Ok(!kinds.control)
 }
 
 impl Fields {
     /// The raw value of the member `name`.
     #[must_use]
+    #[inline]
     pub fn value<'a>(&self, body: &'a [u8], name: &str) -> Option<&'a [u8]> {
         self.find(body, name)?.raw(body)
     }
@@ -89,6 +98,7 @@ impl Fields {
 
     /// The member `name`.
     #[must_use]
+    #[inline]
     pub fn find(&self, body: &[u8], name: &str) -> Option<&Member> {
         self.members.get(self.position(body, name)?)
     }
@@ -109,17 +119,38 @@ impl Fields {
     /// for the one that is meant, so a rule about `name` has to look at it too.
     #[must_use]
     pub fn has_case_twin(&self, body: &[u8], name: &str) -> bool {
-        self.members.iter().any(|member| {
+        let length_alike = |member: &&Member| member.mark as u8 == name.len() as u8;
+        self.members.iter().filter(length_alike).any(|member| {
             let key = member.name(body);
             key.eq_ignore_ascii_case(name.as_bytes()) && *key != *name.as_bytes()
         })
     }
 
-    /// The index of the member `name`.
+    /// The index of the member `name`. Inlined, so that the mark of a name that is a constant is one too.
+    #[inline]
     pub(super) fn position(&self, body: &[u8], name: &str) -> Option<usize> {
-        let name = name.as_bytes();
-        let mark = mark(name);
+        self.marked(body, name.as_bytes(), mark(name.as_bytes()))
+    }
+
+    #[inline(never)]
+    fn marked(&self, body: &[u8], name: &[u8], mark: u32) -> Option<usize> {
         self.members.iter().position(|member| member.mark == mark && *member.name(body) == *name)
+    }
+
+    fn admit(&mut self, body: &[u8], mut member: Member) -> Result<(), JsonError> {
+        let place = member;
+        let name = place.name(body);
+        member.mark = mark(&name);
+        let error = |kind| Err(JsonError { kind, at: member.key_start as usize });
+        let mut alike = self.members.iter().filter(|other| other.mark == member.mark);
+        if alike.any(|other| other.name(body) == name) {
+            return error(JsonErrorKind::DuplicateKey);
+        }
+        if self.members.len() == JSON_MEMBERS_MAX {
+            return error(JsonErrorKind::TooManyMembers);
+        }
+        self.members.push(member);
+        Ok(())
     }
 }
 
@@ -155,11 +186,27 @@ impl Member {
 struct Scanner<'a> {
     body: &'a [u8],
     at: usize,
+    /// There are no control characters.
+    clean: bool,
 }
 
 impl Scanner<'_> {
-    /// What follows the opening brace, through the closing one.
-    fn members(&mut self, fields: &mut Fields) -> Result<(), JsonError> {
+    /// The opening brace; returns where the next byte is.
+    fn open(&mut self) -> Result<usize, JsonError> {
+        self.skip_blanks();
+        if self.peek() != Some(b'{') {
+            return Err(self.error(JsonErrorKind::NotAnObject));
+        }
+        self.at += 1;
+        Ok(self.at)
+    }
+
+    /// What follows the opening brace, through the closing one. Their marks are left to `on_member`.
+    #[inline(always)]
+    fn members(
+        &mut self,
+        mut on_member: impl FnMut(Member) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
         self.skip_blanks();
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -168,7 +215,7 @@ impl Scanner<'_> {
         loop {
             self.skip_blanks();
             let member = self.member()?;
-            self.admit(fields, member)?;
+            on_member(member)?;
             self.skip_blanks();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -181,17 +228,28 @@ impl Scanner<'_> {
         }
     }
 
+    /// What follows the closing brace: nothing.
+    fn close(&mut self) -> Result<(), JsonError> {
+        self.skip_blanks();
+        match self.peek() {
+            Some(_) => Err(self.error(JsonErrorKind::TrailingBytes)),
+            None => Ok(()),
+        }
+    }
+
+    #[inline(always)]
     fn member(&mut self) -> Result<Member, JsonError> {
         let key = self.at;
         if self.peek() != Some(b'"') {
             return Err(self.unexpected(JsonErrorKind::ExpectedKey));
         }
-        self.walk_string()?;
-        let inner = &self.body[key + 1..self.at - 1];
-        if inner.len() > JSON_KEY_BYTES_MAX {
-            return Err(JsonError { kind: JsonErrorKind::KeyTooLong, at: key });
-        }
-        let (mark, escaped) = self.mark_key(key, inner)?;
+        let escaped = match short_string(self.body, key + 1) {
+            Some(length) => {
+                self.at = key + length + 2;
+                false
+            }
+            None => self.walk_key(key)?,
+        };
         let key_end = self.at as u32;
         self.skip_blanks();
         if self.peek() != Some(b':') {
@@ -202,46 +260,45 @@ impl Scanner<'_> {
         let value_start = self.at as u32;
         self.walk_value()?;
         let value_end = self.at as u32;
-        Ok(Member { key_start: key as u32, key_end, value_start, value_end, mark, escaped })
+        Ok(Member { key_start: key as u32, key_end, value_start, value_end, mark: 0, escaped })
     }
 
-    fn mark_key(&self, at: usize, inner: &[u8]) -> Result<(u32, bool), JsonError> {
-        if !inner.contains(&b'\\') {
-            return Ok((mark(inner), false));
+    /// A key that is long or has escapes. Returns whether it has escapes.
+    #[inline(never)]
+    fn walk_key(&mut self, key: usize) -> Result<bool, JsonError> {
+        self.walk_long_string()?;
+        let inner = &self.body[key + 1..self.at - 1];
+        if inner.len() > JSON_KEY_BYTES_MAX {
+            return Err(JsonError { kind: JsonErrorKind::KeyTooLong, at: key });
         }
-        match unescape(inner) {
-            Some(name) => Ok((mark(&name), true)),
-            None => Err(JsonError { kind: JsonErrorKind::BadEscape, at }),
+        let escaped = inner.contains(&b'\\');
+        if escaped && unescape(inner).is_none() {
+            return Err(JsonError { kind: JsonErrorKind::BadEscape, at: key });
         }
+        Ok(escaped)
     }
 
-    fn admit(&self, fields: &mut Fields, member: Member) -> Result<(), JsonError> {
-        let error = |kind| Err(JsonError { kind, at: member.key_start as usize });
-        let mut alike = fields.members.iter().filter(|other| other.mark == member.mark);
-        if alike.any(|other| other.name(self.body) == member.name(self.body)) {
-            return error(JsonErrorKind::DuplicateKey);
-        }
-        if fields.members.len() == JSON_MEMBERS_MAX {
-            return error(JsonErrorKind::TooManyMembers);
-        }
-        fields.members.push(member);
-        Ok(())
-    }
-
+    #[inline(always)]
     fn walk_value(&mut self) -> Result<(), JsonError> {
         match self.peek() {
-            Some(b'"') => self.walk_string(),
-            Some(b'{' | b'[') => self.take(NestWalk::new(1).feed(self.body, self.at)),
+            Some(b'"') => match short_string(self.body, self.at + 1) {
+                Some(length) => {
+                    self.at += length + 2;
+                    Ok(())
+                }
+                None => self.walk_long_string(),
+            },
+            Some(b'{' | b'[') => self.walk_nest(),
             _ => self.walk_scalar(),
         }
     }
 
-    fn walk_string(&mut self) -> Result<(), JsonError> {
-        if let Some(length) = short_string(self.body, self.at + 1) {
-            self.at += length + 2;
-            return Ok(());
-        }
-        self.take(StringWalk::default().feed(self.body, self.at + 1))
+    fn walk_long_string(&mut self) -> Result<(), JsonError> {
+        self.take(StringWalk::new(self.clean).feed(self.body, self.at + 1))
+    }
+
+    fn walk_nest(&mut self) -> Result<(), JsonError> {
+        self.take(NestWalk::new(1, self.clean).feed(self.body, self.at))
     }
 
     fn take(&mut self, walked: Walked) -> Result<(), JsonError> {
@@ -256,7 +313,7 @@ impl Scanner<'_> {
     }
 
     fn walk_scalar(&mut self) -> Result<(), JsonError> {
-        let rest = &self.body[self.at..];
+        let rest = self.body.get(self.at..).unwrap_or_default();
         let length = rest.iter().position(|byte| !is_scalar_byte(*byte)).unwrap_or(rest.len());
         if length == 0 {
             return Err(self.unexpected(JsonErrorKind::ExpectedValue));
@@ -268,12 +325,14 @@ impl Scanner<'_> {
         Ok(())
     }
 
+    #[inline(always)]
     fn skip_blanks(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.at += 1;
         }
     }
 
+    #[inline(always)]
     fn peek(&self) -> Option<u8> {
         self.body.get(self.at).copied()
     }
@@ -294,11 +353,24 @@ impl Scanner<'_> {
 const MEMBERS_USUAL: usize = 8;
 
 /// Whether a number or a literal could go on with this byte.
+#[inline]
 pub(super) fn is_scalar_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
+    IS_SCALAR_BYTE[usize::from(byte)]
 }
 
+const IS_SCALAR_BYTE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let sign = matches!(byte as u8, b'+' | b'-' | b'.');
+        table[byte] = sign || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    table
+};
+
 /// Four bytes of a key that tell most keys apart.
+#[inline(always)]
 fn mark(key: &[u8]) -> u32 {
     let byte = |place: usize| key.get(place).copied().unwrap_or_default();
     let length = key.len();

@@ -1,234 +1,298 @@
-//! Captures top-level values of an answer that passes by in pieces, without holding the answer.
+//! Tells top-level values of an answer that passes by in pieces, without holding the answer: a value that lies in one
+//! piece is lent, and copied only if pieces cut it.
 
-use std::borrow::Cow;
-
-use smallvec::SmallVec;
-
-use super::block::short_string;
 use super::scan::is_scalar_byte;
 use super::text::{is_scalar, unescape};
 use super::walk::{NestWalk, StringWalk, Walked};
 use crate::base::limits::{JSON_KEY_BYTES_MAX, TAP_VALUE_BYTES_MAX};
+use crate::wire::block::short_string;
 
 /// Watches an answer for the values of a few top-level members. It never fails: of what is not an object of JSON it
-/// captures nothing.
+/// tells nothing that counts.
 #[derive(Clone, Debug)]
 pub struct Tap {
+    names: &'static [&'static str],
     state: State,
-    /// The key at hand, as written.
-    key: Vec<u8>,
-    /// The index of the name whose value passes by.
-    current: Option<usize>,
-    captures: SmallVec<[Capture; 4]>,
-}
-
-#[derive(Clone, Debug)]
-struct Capture {
-    name: &'static str,
-    value: Vec<u8>,
-    state: Captured,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Captured {
-    No,
-    Partly,
-    Whole,
+    /// The index of the name whose value is next or under way.
+    wanted: Option<usize>,
+    /// The beginning of a key, or of a wanted value, whose end has not come.
+    held: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
+    Between(Mark),
+    InKey(StringWalk),
+    InString(StringWalk),
+    InNest(NestWalk),
+    InScalar,
+    /// It is no JSON object after all.
+    Lost,
+}
+
+/// What comes next between keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
     Start,
     /// Behind the opening brace.
     KeyOrEnd,
     /// Behind a comma.
     Key,
-    InKey(StringWalk),
     Colon,
     Value,
-    InString(StringWalk),
-    InNest(NestWalk),
-    InScalar,
     CommaOrEnd,
     /// Behind the closing brace.
     Complete,
-    /// It is no JSON object after all.
-    Lost,
 }
 
 impl Tap {
-    /// A tap for the values of the members `names`. Of a key that comes twice, the last value counts.
+    /// A tap for the values of the members `names`.
     #[must_use]
     pub fn new(names: &'static [&'static str]) -> Tap {
-        let capture = |&name| Capture { name, value: Vec::new(), state: Captured::No };
-        Tap {
-            state: State::Start,
-            key: Vec::new(),
-            current: None,
-            captures: names.iter().map(capture).collect(),
-        }
+        Tap { names, state: State::Between(Mark::Start), wanted: None, held: Vec::new() }
     }
 
-    /// The next bytes of the answer.
-    pub fn push(&mut self, bytes: &[u8]) {
+    /// The next bytes of the answer. `on_value` gets each wanted value when it has passed in whole: the index of its
+    /// name, and its raw text. It gets an empty text for one that is longer than [`TAP_VALUE_BYTES_MAX`] or has only
+    /// begun: of a key that comes twice, the last value counts. None counts once the tap [is lost](Tap::is_lost).
+    pub fn push(&mut self, bytes: &[u8], mut on_value: impl FnMut(usize, &[u8])) {
         let mut at = 0;
         while at < bytes.len() {
             at = match &mut self.state {
+                State::Between(mark) => {
+                    let mark = *mark;
+                    self.pass_marks(bytes, at, mark, &mut on_value)
+                }
                 State::InKey(walk) => {
                     let walked = walk.feed(bytes, at);
-                    self.pass_key(bytes, at, walked)
+                    self.end_key(bytes, at, walked)
                 }
                 State::InString(walk) => {
                     let walked = walk.feed(bytes, at);
-                    self.pass_value(bytes, at, walked)
+                    self.end_value(bytes, at, walked, &mut on_value)
                 }
                 State::InNest(walk) => {
                     let walked = walk.feed(bytes, at);
-                    self.pass_value(bytes, at, walked)
+                    self.end_value(bytes, at, walked, &mut on_value)
                 }
-                State::InScalar => self.pass_scalar(bytes, at),
+                State::InScalar => {
+                    let walked = walk_scalar(bytes, at);
+                    self.end_value(bytes, at, walked, &mut on_value)
+                }
                 State::Lost => return,
-                _ => self.pass_mark(bytes, at),
             };
         }
     }
 
-    /// The raw value of a member, once it has passed in whole. None if it was longer than
-    /// [`TAP_VALUE_BYTES_MAX`].
+    /// Whether it is no object of JSON: what was told before does not count.
     #[must_use]
-    pub fn value(&self, name: &str) -> Option<&[u8]> {
-        if matches!(self.state, State::Lost) {
-            return None;
-        }
-        let capture = self.captures.iter().find(|capture| capture.name == name)?;
-        (capture.state == Captured::Whole).then_some(capture.value.as_slice())
+    pub fn is_lost(&self) -> bool {
+        matches!(self.state, State::Lost)
     }
 
     /// Whether the object has ended, with nothing but white space behind it.
     #[must_use]
     pub fn complete(&self) -> bool {
-        matches!(self.state, State::Complete)
+        matches!(self.state, State::Between(Mark::Complete))
     }
 
     /// Whether it has been an object of JSON so far, and has not ended.
     #[must_use]
     pub fn wants_more(&self) -> bool {
-        !matches!(self.state, State::Complete | State::Lost)
+        !self.complete() && !self.is_lost()
     }
 
-    /// A byte between keys and values.
-    fn pass_mark(&mut self, bytes: &[u8], at: usize) -> usize {
-        let byte = bytes[at];
-        if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-            return at + 1;
-        }
-        self.state = match (&self.state, byte) {
-            (State::Start, b'{') => State::KeyOrEnd,
-            (State::KeyOrEnd | State::Key, b'"') => {
-                self.key.clear();
-                if let Some(length) = short_string(bytes, at + 1) {
-                    self.key.extend_from_slice(&bytes[at + 1..=at + length]);
-                    self.state = State::Colon;
-                    return at + length + 2;
-                }
-                State::InKey(StringWalk::default())
+    /// Takes members as long as they lie there in whole.
+    fn pass_marks(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        mut mark: Mark,
+        on_value: &mut impl FnMut(usize, &[u8]),
+    ) -> usize {
+        while let Some(&byte) = bytes.get(at) {
+            if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                at += 1;
+                continue;
             }
-            (State::Colon, b':') => State::Value,
-            (State::Value, _) => return self.begin_value(bytes, at),
-            (State::CommaOrEnd, b',') => State::Key,
-            (State::KeyOrEnd | State::CommaOrEnd, b'}') => State::Complete,
-            _ => State::Lost,
-        };
-        at + 1
-    }
-
-    /// The first byte of a value, which `pass_value` or `pass_scalar` will take again unless it is a quote.
-    fn begin_value(&mut self, bytes: &[u8], at: usize) -> usize {
-        let byte = bytes[at];
-        let plain = !self.key.contains(&b'\\');
-        let key = if plain { Some(Cow::from(&self.key)) } else { unescape(&self.key) };
-        let named = |capture: &Capture| key.as_deref() == Some(capture.name.as_bytes());
-        self.current = self.captures.iter().position(named);
-        if let Some(capture) = self.capture() {
-            capture.value.clear();
-            capture.state = Captured::Partly;
+            let (next, passed) = match (mark, byte) {
+                (Mark::Colon, b':') => (Mark::Value, Some(at + 1)),
+                (Mark::CommaOrEnd, b',') => (Mark::Key, Some(at + 1)),
+                (Mark::KeyOrEnd | Mark::Key, b'"') => (Mark::Colon, self.key(bytes, at)),
+                (Mark::Value, _) => (Mark::CommaOrEnd, self.value(bytes, at, on_value)),
+                (Mark::KeyOrEnd | Mark::CommaOrEnd, b'}') => (Mark::Complete, Some(at + 1)),
+                (Mark::Start, b'{') => (Mark::KeyOrEnd, Some(at + 1)),
+                _ => return self.lose(bytes),
+            };
+            let Some(passed) = passed else { return bytes.len() };
+            (mark, at) = (next, passed);
+            // Nearly everybody writes these marks at once.
+            (mark, at) = match (mark, bytes.get(at)) {
+                (Mark::Colon, Some(b':')) => (Mark::Value, at + 1),
+                (Mark::CommaOrEnd, Some(b',')) => (Mark::Key, at + 1),
+                _ => (mark, at),
+            };
         }
-        match byte {
-            b'"' => {
-                if let Some(length) = short_string(bytes, at + 1) {
-                    self.keep(&bytes[at..at + length + 2]);
-                    self.finish_value();
-                    return at + length + 2;
-                }
-                self.state = State::InString(StringWalk::default());
-                self.keep(b"\"");
-                return at + 1;
-            }
-            b'{' | b'[' => self.state = State::InNest(NestWalk::new(1)),
-            _ if is_scalar_byte(byte) => self.state = State::InScalar,
-            _ => self.state = State::Lost,
-        }
+        self.state = State::Between(mark);
         at
     }
 
-    fn pass_key(&mut self, bytes: &[u8], at: usize, walked: Walked) -> usize {
-        let (end, inner_end) = match walked {
-            Walked::Done(end) => (end, end - 1),
-            Walked::More => (bytes.len(), bytes.len()),
-            Walked::Wrong(..) => return self.lose(bytes),
-        };
-        // One byte over the bound is kept, so that a longer key is no wanted one.
-        let room = (JSON_KEY_BYTES_MAX + 1).saturating_sub(self.key.len());
-        self.key.extend_from_slice(&bytes[at..inner_end.min(at + room)]);
-        if let Walked::Done(_) = walked {
-            self.state = State::Colon;
+    /// Takes the key that starts at `at`; `None` if its end is not here, or it is none.
+    fn key(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
+        if let Some(length) = short_string(bytes, at + 1) {
+            self.want(&bytes[at + 1..=at + length], false);
+            return Some(at + length + 2);
         }
-        end
-    }
-
-    fn pass_value(&mut self, bytes: &[u8], at: usize, walked: Walked) -> usize {
-        let end = match walked {
-            Walked::Done(end) => end,
-            Walked::More => bytes.len(),
-            Walked::Wrong(..) => return self.lose(bytes),
-        };
-        self.keep(&bytes[at..end]);
-        if let Walked::Done(_) = walked {
-            self.finish_value();
-        }
-        end
-    }
-
-    fn pass_scalar(&mut self, bytes: &[u8], at: usize) -> usize {
-        let rest = &bytes[at..];
-        let length = rest.iter().position(|&byte| !is_scalar_byte(byte)).unwrap_or(rest.len());
-        self.keep(&rest[..length]);
-        if length < rest.len() {
-            if self.capture().is_some_and(|capture| !capture.is_sound_scalar()) {
-                return self.lose(bytes);
+        let mut walk = StringWalk::default();
+        match walk.feed(bytes, at + 1) {
+            Walked::Done(end) => {
+                self.want(&bytes[at + 1..end - 1], true);
+                return Some(end);
             }
-            self.finish_value();
+            Walked::More => {
+                self.held.clear();
+                self.hold_key(&bytes[at + 1..]);
+                self.state = State::InKey(walk);
+            }
+            Walked::Wrong(..) => self.state = State::Lost,
         }
-        at + length
+        None
     }
 
-    fn finish_value(&mut self) {
-        if let Some(capture) = self.capture()
-            && capture.state == Captured::Partly
-        {
-            capture.state = Captured::Whole;
+    fn end_key(&mut self, bytes: &[u8], at: usize, walked: Walked) -> usize {
+        match walked {
+            Walked::Done(end) => {
+                self.hold_key(&bytes[at..end - 1]);
+                let key = std::mem::take(&mut self.held);
+                self.want(&key, true);
+                self.held = key;
+                self.state = State::Between(Mark::Colon);
+                end
+            }
+            Walked::More => {
+                self.hold_key(&bytes[at..]);
+                bytes.len()
+            }
+            Walked::Wrong(..) => self.lose(bytes),
         }
-        self.state = State::CommaOrEnd;
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
-        if let Some(capture) = self.capture() {
-            capture.keep(bytes);
+    /// One byte over the bound is kept, so that a longer key is no wanted one.
+    fn hold_key(&mut self, bytes: &[u8]) {
+        let room = (JSON_KEY_BYTES_MAX + 1).saturating_sub(self.held.len());
+        self.held.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// Notes whether the value of this key, as written, is wanted.
+    fn want(&mut self, key: &[u8], may_have_escapes: bool) {
+        if may_have_escapes && key.contains(&b'\\') {
+            let short = key.len() <= JSON_KEY_BYTES_MAX;
+            let key = if short { unescape(key) } else { None };
+            self.wanted = key.and_then(|key| self.index_of(&key));
+        } else {
+            self.wanted = self.index_of(key);
         }
     }
 
-    fn capture(&mut self) -> Option<&mut Capture> {
-        self.captures.get_mut(self.current?)
+    fn index_of(&self, key: &[u8]) -> Option<usize> {
+        self.names.iter().position(|name| name.as_bytes() == key)
+    }
+
+    /// Takes the value that starts at `at`; `None` if its end is not here, or it is none.
+    fn value(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        on_value: &mut impl FnMut(usize, &[u8]),
+    ) -> Option<usize> {
+        let (state, walked) = match bytes[at] {
+            b'"' => match short_string(bytes, at + 1) {
+                Some(length) => (State::InScalar, Walked::Done(at + length + 2)),
+                None => {
+                    let mut walk = StringWalk::default();
+                    let walked = walk.feed(bytes, at + 1);
+                    (State::InString(walk), walked)
+                }
+            },
+            b'{' | b'[' => {
+                let mut walk = NestWalk::new(1, false);
+                let walked = walk.feed(bytes, at);
+                (State::InNest(walk), walked)
+            }
+            byte if is_scalar_byte(byte) => (State::InScalar, walk_scalar(bytes, at)),
+            _ => {
+                self.state = State::Lost;
+                return None;
+            }
+        };
+        match walked {
+            Walked::Done(end) => match self.tell(&bytes[at..end], on_value) {
+                true => return Some(end),
+                false => self.state = State::Lost,
+            },
+            Walked::More => {
+                self.state = state;
+                self.held.clear();
+                if let Some(index) = self.wanted {
+                    on_value(index, b"");
+                }
+                self.hold_value(&bytes[at..]);
+            }
+            Walked::Wrong(..) => self.state = State::Lost,
+        }
+        None
+    }
+
+    fn end_value(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        walked: Walked,
+        on_value: &mut impl FnMut(usize, &[u8]),
+    ) -> usize {
+        match walked {
+            Walked::Done(end) => {
+                self.hold_value(&bytes[at..end]);
+                let value = std::mem::take(&mut self.held);
+                if !self.tell(&value, on_value) {
+                    return self.lose(bytes);
+                }
+                self.held = value;
+                self.state = State::Between(Mark::CommaOrEnd);
+                end
+            }
+            Walked::More => {
+                self.hold_value(&bytes[at..]);
+                bytes.len()
+            }
+            Walked::Wrong(..) => self.lose(bytes),
+        }
+    }
+
+    fn hold_value(&mut self, bytes: &[u8]) {
+        if self.wanted.is_none() {
+            return;
+        }
+        if self.held.len() + bytes.len() > TAP_VALUE_BYTES_MAX {
+            self.wanted = None;
+            self.held = Vec::new();
+        } else {
+            self.held.extend_from_slice(bytes);
+        }
+    }
+
+    /// Tells a value, if it is wanted. False: it is none.
+    fn tell(&self, value: &[u8], on_value: &mut impl FnMut(usize, &[u8])) -> bool {
+        let Some(index) = self.wanted else { return true };
+        if value.len() > TAP_VALUE_BYTES_MAX {
+            on_value(index, b"");
+            return true;
+        }
+        if !matches!(value.first(), Some(b'"' | b'{' | b'[')) && !is_scalar(value) {
+            return false;
+        }
+        on_value(index, value);
+        true
     }
 
     fn lose(&mut self, bytes: &[u8]) -> usize {
@@ -237,20 +301,11 @@ impl Tap {
     }
 }
 
-impl Capture {
-    fn keep(&mut self, bytes: &[u8]) {
-        if self.state != Captured::Partly {
-            return;
-        }
-        if self.value.len() + bytes.len() > TAP_VALUE_BYTES_MAX {
-            self.state = Captured::No;
-            self.value = Vec::new();
-        } else {
-            self.value.extend_from_slice(bytes);
-        }
-    }
-
-    fn is_sound_scalar(&self) -> bool {
-        self.state == Captured::No || is_scalar(&self.value)
+/// A number or literal ends in front of what cannot belong to it.
+fn walk_scalar(bytes: &[u8], at: usize) -> Walked {
+    let rest = bytes.get(at..).unwrap_or_default();
+    match rest.iter().position(|&byte| !is_scalar_byte(byte)) {
+        Some(length) => Walked::Done(at + length),
+        None => Walked::More,
     }
 }

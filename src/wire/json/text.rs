@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::block::is_special;
 use super::walk::{StringWalk, Walked};
+use crate::wire::block::{is_plain, is_special};
 
 /// The boolean that a raw value is.
 #[must_use]
@@ -33,10 +33,14 @@ pub fn as_u64(raw: &[u8]) -> Option<u64> {
 /// one with half a surrogate pair, has none.
 #[must_use]
 pub fn as_str(raw: &[u8]) -> Option<Cow<'_, str>> {
-    if raw.first() != Some(&b'"') || StringWalk::default().feed(raw, 1) != Walked::Done(raw.len()) {
+    let [b'"', inner @ .., b'"'] = raw else { return None };
+    if is_plain(inner) {
+        return std::str::from_utf8(inner).ok().map(Cow::Borrowed);
+    }
+    if StringWalk::default().feed(raw, 1) != Walked::Done(raw.len()) {
         return None;
     }
-    match unescape(&raw[1..raw.len() - 1])? {
+    match unescape(inner)? {
         Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
         Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
     }
@@ -144,6 +148,11 @@ fn code_unit(rest: &[u8]) -> Option<(u32, &[u8])> {
 
 /// Whether `raw` is spelt as a number, `true`, `false` or `null`.
 pub(super) fn is_scalar(raw: &[u8]) -> bool {
+    if let [b'1'..=b'9', rest @ ..] = raw
+        && rest.iter().all(u8::is_ascii_digit)
+    {
+        return true;
+    }
     match raw.first() {
         Some(b'-' | b'0'..=b'9') => is_number(raw),
         _ => is_null(raw) || as_bool(raw).is_some(),

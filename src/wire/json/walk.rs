@@ -1,9 +1,11 @@
 //! Walks over one string or one nested value, a block of bytes a step, and may pause between any two bytes. Looks at
 //! structure alone: brackets that match, strings that end; it is the model's provider who judges the rest.
 
-use super::block::{BLOCK_BYTES, Block, load, load_tail};
+use memchr::memchr;
+
 use super::error::JsonErrorKind;
 use crate::base::limits::JSON_DEPTH_MAX;
+use crate::wire::block::{BLOCK_BYTES, Block, has_control, load, load_tail};
 
 const _: () = assert!(JSON_DEPTH_MAX <= u128::BITS as usize, "the open brackets are kept as bits");
 
@@ -34,19 +36,26 @@ impl Walked {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StringWalk {
     escapes: Escapes,
+    clean: bool,
 }
 
 impl StringWalk {
+    /// `clean`: the text is known to be free of control characters.
+    pub(super) fn new(clean: bool) -> StringWalk {
+        StringWalk { escapes: Escapes::default(), clean }
+    }
+
     /// Walks `bytes` from `at` on; `Done` is behind the closing quote.
     pub(super) fn feed(&mut self, bytes: &[u8], mut at: usize) -> Walked {
         while let Some(block) = load(bytes, at) {
-            if self.escapes.pending() || block.any_special() {
+            let skipped = self.escapes.skip_text(&block, bytes, at, self.clean);
+            if skipped == 0 {
                 match self.step(&block, BLOCK_BYTES) {
                     Walked::More => {}
                     ended => return ended.behind(at),
                 }
             }
-            at += BLOCK_BYTES;
+            at += skipped.max(BLOCK_BYTES);
         }
         self.feed_tail(bytes.get(at..).unwrap_or_default()).behind(at)
     }
@@ -83,31 +92,37 @@ pub(super) struct NestWalk {
     kinds: u128,
     depth: usize,
     depth_max: usize,
+    clean: bool,
 }
 
 impl NestWalk {
-    /// A walk that starts at an opening bracket, with `outer` brackets around it.
-    pub(super) fn new(outer: usize) -> NestWalk {
+    /// A walk that starts at an opening bracket, with `outer` brackets around it. `clean`: the text is known to be free
+    /// of control characters.
+    pub(super) fn new(outer: usize, clean: bool) -> NestWalk {
         NestWalk {
             escapes: Escapes::default(),
             in_string: 0,
             kinds: 0,
             depth: 0,
             depth_max: JSON_DEPTH_MAX - outer,
+            clean,
         }
     }
 
     /// Walks `bytes` from `at` on; `Done` is behind the bracket that closes the first one.
     pub(super) fn feed(&mut self, bytes: &[u8], mut at: usize) -> Walked {
         while let Some(block) = load(bytes, at) {
-            let in_text = self.in_string != 0 && !self.escapes.pending();
-            if !in_text || block.any_special() {
+            let skipped = match self.in_string {
+                0 => 0,
+                _ => self.escapes.skip_text(&block, bytes, at, self.clean),
+            };
+            if skipped == 0 {
                 match self.step(&block, BLOCK_BYTES, &bytes[at..]) {
                     Walked::More => {}
                     ended => return ended.behind(at),
                 }
             }
-            at += BLOCK_BYTES;
+            at += skipped.max(BLOCK_BYTES);
         }
         self.feed_tail(bytes.get(at..).unwrap_or_default()).behind(at)
     }
@@ -120,6 +135,17 @@ impl NestWalk {
     /// One block, of which `length` bytes count; they are the first of `bytes`.
     #[inline(always)]
     fn step(&mut self, block: &Block, length: usize, bytes: &[u8]) -> Walked {
+        if self.escapes.pending() || block.any_odd() {
+            return self.step_carefully(block, length, bytes);
+        }
+        let inside = running_parity(block.equal(b'"')) ^ self.in_string;
+        self.in_string = (inside.cast_signed() >> 63).cast_unsigned();
+        self.match_brackets(block.bracket() & !inside, bytes)
+    }
+
+    /// The same where more than quotes and brackets may matter.
+    #[inline(always)]
+    fn step_carefully(&mut self, block: &Block, length: usize, bytes: &[u8]) -> Walked {
         let backslashes = block.equal(b'\\');
         let escaped = self.escapes.of(backslashes, length);
         let quotes = block.equal(b'"') & !escaped;
@@ -186,6 +212,27 @@ impl Escapes {
     #[inline(always)]
     fn pending(self) -> bool {
         self.first != 0
+    }
+
+    /// Inside a string, at `at`, where `block` begins: how many bytes there are, in whole blocks, before the next quote
+    /// or control character.
+    #[inline(always)]
+    fn skip_text(&mut self, block: &Block, bytes: &[u8], at: usize, clean: bool) -> usize {
+        if self.pending() || block.any(b'"') {
+            return 0;
+        }
+        let rest = &bytes[at..];
+        let whole_blocks = |length: usize| length / BLOCK_BYTES * BLOCK_BYTES;
+        let mut length = whole_blocks(memchr(b'"', rest).unwrap_or(rest.len()));
+        if !clean && has_control(&rest[..length]) {
+            let is_control = |byte: &u8| *byte < 0x20;
+            length = whole_blocks(rest.iter().position(is_control).unwrap_or(0));
+        }
+        let text = &rest[..length];
+        // Only what stands in front of a quote can take its meaning from it.
+        let backslashes = text.iter().rev().take_while(|&&byte| byte == b'\\').count();
+        self.first = backslashes as u64 & 1;
+        length
     }
 
     /// The escaped bytes of a block of which `length` bytes count.
@@ -278,9 +325,56 @@ mod tests {
         }
     }
 
+    /// Long runs without a quote are skipped: that must not lose a backslash before one, nor a control character.
+    #[test]
+    fn long_strings_end_where_the_byte_by_byte_rule_says() {
+        let mut state = 3_u64;
+        let mut dice = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 40) as usize
+        };
+        for round in 0..20_000 {
+            let length = dice() % 500;
+            let rarity = 10 + dice() % 400;
+            let text: Vec<u8> = (0..length)
+                .map(|_| match dice() % rarity {
+                    0 | 1 => b'"',
+                    2..5 => b'\\',
+                    5 if round % 4 == 0 => b'\n',
+                    _ => b'x',
+                })
+                .collect();
+            let mut want = Walked::More;
+            let mut escaped = false;
+            for (at, &byte) in text.iter().enumerate() {
+                match byte {
+                    b'"' if !escaped => want = Walked::Done(at + 1),
+                    b'\n' => want = Walked::Wrong(JsonErrorKind::ControlInString, at),
+                    _ => {
+                        escaped = byte == b'\\' && !escaped;
+                        continue;
+                    }
+                }
+                break;
+            }
+            let clean = !text.contains(&b'\n');
+            assert_eq!(StringWalk::new(clean).feed(&text, 0), want, "round {round}");
+            assert_eq!(StringWalk::new(false).feed(&text, 0), want, "round {round}");
+            let nested = [b"[\"", &text[..], b"]"].concat();
+            let nest = NestWalk::new(1, clean).feed(&nested, 0);
+            match want {
+                Walked::Done(end) if end == text.len() => {
+                    assert_eq!(nest, Walked::Done(nested.len()), "round {round}");
+                }
+                Walked::Done(_) => {}
+                other => assert_eq!(nest, other.behind(2), "round {round}"),
+            }
+        }
+    }
+
     #[test]
     fn nests_end_where_they_began_or_say_what_is_wrong() {
-        let walk = |text: &str| NestWalk::new(1).feed(text.as_bytes(), 0);
+        let walk = |text: &str| NestWalk::new(1, false).feed(text.as_bytes(), 0);
         assert_eq!(walk(r#"{"a":[1,"]}",{}]},"b":2}"#), Walked::Done(17));
         assert_eq!(walk("[{]}"), Walked::Wrong(JsonErrorKind::WrongBracket, 2));
         assert_eq!(walk("[\"a\nb\"]"), Walked::Wrong(JsonErrorKind::ControlInString, 3));

@@ -263,8 +263,11 @@ impl Cursor<'_> {
     }
 
     /// One store of eight bytes, of which the used ones are kept.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, number: u64) {
+        if number < 0x80 {
+            return self.array([(number << 1 | 1) as u8]);
+        }
         let length = number_length(number);
         if length > 8 {
             self.array([0]);
@@ -277,6 +280,9 @@ impl Cursor<'_> {
 
     #[inline(always)]
     fn text(&mut self, text: &str) {
+        if text.is_empty() {
+            return self.array([1]);
+        }
         if text.len() > limits::LOG_TEXT_BYTES_MAX {
             return self.cut_text(text);
         }
