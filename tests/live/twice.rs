@@ -33,8 +33,8 @@ fn the_loser_of_a_hedge_is_let_go(driver: Driver) {
     });
     let fast = Upstream::start(|peer| {
         peer.request();
-        let end = chunk(r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#);
-        peer.send(&[STREAM_HEAD, &chunk(&delta("two")), &end, b"0\r\n\r\n"].concat());
+        let words = chunk(&(delta("two") + "data: [DONE]\n\n"));
+        peer.send(&[STREAM_HEAD, &words, b"0\r\n\r\n"].concat());
         peer.wait_for_close();
     });
     let hedged = "{ strategy: { mode: fallback }, hedge: { after: 100ms, max_ratio: 1 }, \
