@@ -103,6 +103,8 @@ pub enum Kind {
     HostRefused = 23,
     /// The version at hand does not do this.
     NotImplemented = 24,
+    /// A guardrail of the config refused the request or its answer.
+    Guardrail = 25,
 }
 
 /// A deadline other than that of connecting.
@@ -141,6 +143,8 @@ pub struct Fault {
     pub details: Vec<String>,
     /// The provider's own account of it, if it gave one.
     pub told: Option<Told>,
+    /// What guardrails found: JSON text, the answer's `hook_results`.
+    pub hook_results: Option<Box<str>>,
 }
 
 /// What a provider said of an error that came as an event of a stream.
@@ -161,7 +165,8 @@ impl Fault {
         message: impl Into<Cow<'static, str>>,
     ) -> Fault {
         let message = message.into();
-        Fault { stage, source, kind, param: None, message, details: Vec::new(), told: None }
+        let details = Vec::new();
+        Fault { stage, source, kind, param: None, message, details, told: None, hook_results: None }
     }
 
     /// The same fault, naming the request field or header at fault.

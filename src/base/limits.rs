@@ -478,3 +478,52 @@ pub const CORS_ORIGINS_MAX: usize = 256;
 pub const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 /// Entries of `egress_proxy.no_proxy`: each attempt is compared with all.
 pub const NO_PROXY_MAX: usize = 256;
+
+// -- guardrails --
+/// Guardrails of one target, each way. Written configs have three.
+pub const GUARDRAILS_MAX: usize = 32;
+/// Checks of one guardrail.
+pub const GUARDRAIL_CHECKS_MAX: usize = 32;
+/// Words, keys, models and the like of one check.
+pub const GUARDRAIL_WORDS_MAX: usize = 1024;
+/// Checks that all guardrails of one inline config may have together: they are compiled and made for one request.
+pub const INLINE_GUARDRAIL_CHECKS_MAX: usize = 64;
+/// Compiled size of one regular expression of a guardrail of the file, in bytes.
+pub const GUARDRAIL_REGEX_BYTES_MAX: usize = 4 << 20;
+/// Longest text that guardrails judge, in bytes: half a million tokens. A longer one has not passed.
+pub const GUARDRAIL_TEXT_BYTES_MAX: usize = 2 << 20;
+/// Characters of a text that results quote.
+pub const GUARDRAIL_EXCERPT_CHARS_MAX: usize = 100;
+/// JSON values that are looked for in one text: each may be walked through once.
+pub const GUARDRAIL_JSON_VALUES_MAX: usize = 64;
+/// How long a webhook may take where its check does not say; Portkey's.
+pub const WEBHOOK_WITHIN: Duration = Duration::from_secs(3);
+/// The longest that a check may say.
+pub const WEBHOOK_WITHIN_MAX: Duration = Duration::from_secs(60);
+/// Largest answer of a webhook, in bytes: it may hold the rewritten body.
+pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Largest `data` of a webhook's that is handed on in results, in bytes.
+pub const WEBHOOK_DATA_BYTES_MAX: usize = 16 << 10;
+/// Headers that one webhook may be sent.
+pub const WEBHOOK_HEADERS_MAX: usize = 32;
+/// What calls of webhooks that nobody waits for may hold, a core, in bytes: a thousand small ones.
+pub const WEBHOOKS_UNAWAITED_BYTES_MAX: usize = 16 << 20;
+/// URLs of one text that `validUrls` looks at; a text with more has not passed.
+pub const GUARDRAIL_URLS_MAX: usize = 16;
+/// Bytes of events that a guarded stream holds back: about a thousand tokens as OpenAI sends them.
+pub const STREAM_HELD_BYTES_MAX: usize = 256 << 10;
+/// Text that a stream holds back when it is judged as it goes, in bytes: what is looked for must not be longer to be
+/// found before its beginning is out.
+pub const STREAM_WINDOW_BYTES: usize = 1 << 10;
+/// Alternatives of one stream whose texts are kept apart; further ones are judged as part of the last.
+pub const STREAM_CHOICES_MAX: usize = 16;
+/// Subschemas of one JSON Schema.
+pub const SCHEMA_NODES_MAX: usize = 2048;
+/// Rules of a JSON Schema that are looked at for one value: a few milliseconds.
+pub const SCHEMA_STEPS_MAX: usize = 200_000;
+/// Ways in which a value does not fit that are told.
+pub const SCHEMA_MISFITS_MAX: usize = 16;
+
+const _: () = assert!(STREAM_WINDOW_BYTES < STREAM_HELD_BYTES_MAX);
+const _: () = assert!(STREAM_HELD_BYTES_MAX < GUARDRAIL_TEXT_BYTES_MAX);
+const _: () = assert!(WEBHOOK_DATA_BYTES_MAX < WEBHOOK_ANSWER_BYTES_MAX);

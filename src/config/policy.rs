@@ -13,6 +13,7 @@ pub use super::health::{Balance, Breaker, HashBy, HashField, Hedge, HedgeAfter, 
 use super::{
     Origin, Timeouts,
     condition::{Condition, Then},
+    guardrail::Guardrails,
 };
 
 /// A compiled config object, from the file or from a request's header.
@@ -138,6 +139,8 @@ pub struct Leaf {
     pub watch: Option<Watch>,
     /// Where a copy of what goes here goes too.
     pub mirror: Option<Arc<Mirror>>,
+    /// What is checked of requests and answers; `None`: nothing.
+    pub guardrails: Option<Arc<Guardrails>>,
 }
 
 /// A part of a config that may take only so long, with all of its targets and their tries.
@@ -182,6 +185,7 @@ impl fmt::Debug for Leaf {
             .field("parts", &self.parts)
             .field("watch", &self.watch)
             .field("mirror", &self.mirror)
+            .field("guardrails", &self.guardrails)
             .finish()
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     compile::keys::{Kind, SETTINGS},
+    guardrail_schema,
     providers::provider_names,
 };
 
@@ -37,6 +38,9 @@ pub fn schema() -> Value {
             "virtual_key": with_settings(VIRTUAL_KEY),
             "config": with_settings(CONFIG),
             "condition": object(CONDITION),
+            "guardrail": guardrail_schema::short(),
+            "hook": object(guardrail_schema::HOOK),
+            "check": object(guardrail_schema::CHECK),
             "credential": { "anyOf": [{ "type": "string" }, object(CREDENTIAL)] },
             "api_key": object(API_KEY),
             "core": { "type": "integer", "minimum": 0, "maximum": 1023 },
@@ -46,10 +50,10 @@ pub fn schema() -> Value {
 }
 
 /// A key, its type, and what it does.
-type Row = (&'static str, Type, &'static str);
+pub(super) type Row = (&'static str, Type, &'static str);
 
 /// The types of values.
-enum Type {
+pub(super) enum Type {
     Flag,
     Text,
     Texts,
@@ -67,7 +71,7 @@ enum Type {
     Either(&'static [Type]),
 }
 
-fn object(rows: &[Row]) -> Value {
+pub(super) fn object(rows: &[Row]) -> Value {
     let properties: Map<String, Value> =
         rows.iter().map(|row| (row.0.into(), field(row))).collect();
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
@@ -269,6 +273,14 @@ const CONFIG: &[Row] = &[
     ("rate_limit_aware", Type::Flag, "Pass over a target that said that it is out of quota."),
     ("hedge", Type::Object(HEDGE), "A second target is asked if the first is slow."),
     ("mirror", Type::Object(MIRROR), "A copy of requests to another target, its answer dropped."),
+    ("input_guardrails", Type::ListOf("guardrail"), "What is checked of requests."),
+    ("output_guardrails", Type::ListOf("guardrail"), "What is checked of answers."),
+    ("input_mutators", Type::ListOf("guardrail"), "What rewrites requests."),
+    ("output_mutators", Type::ListOf("guardrail"), "What rewrites answers."),
+    ("before_request_hooks", Type::ListOf("hook"), "input_guardrails in Portkey's long form."),
+    ("after_request_hooks", Type::ListOf("hook"), "output_guardrails in Portkey's long form."),
+    ("default_input_guardrails", Type::ListOf("guardrail"), "For every target; at the top only."),
+    ("default_output_guardrails", Type::ListOf("guardrail"), "For every target; at the top only."),
 ];
 
 const STRATEGY: &[Row] = &[

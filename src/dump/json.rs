@@ -70,6 +70,7 @@ struct JsonRecord<'a> {
     conditions: &'a [String],
     open_breakers: &'a [String],
     balance: Vec<JsonAmount<'a>>,
+    guardrails: &'a [String],
     omitted: u64,
 }
 
@@ -177,6 +178,7 @@ impl<'a> JsonRecord<'a> {
                 .iter()
                 .map(|(target, amount)| JsonAmount { target, amount: *amount })
                 .collect(),
+            guardrails: &record.guardrails,
             omitted: record.omitted,
         }
     }

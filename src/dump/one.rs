@@ -111,6 +111,9 @@ fn write_decision(record: &Record, out: &mut dyn Write) -> io::Result<()> {
     for (target, amount) in &record.balance {
         line(out, "balance", &format!("{} {amount}", show::printable(target)))?;
     }
+    for found in &record.guardrails {
+        line(out, "guardrail", &show::printable(found))?;
+    }
     match record.omitted {
         0 => Ok(()),
         omitted => line(out, "omitted", &format!("{omitted} list entries did not fit")),

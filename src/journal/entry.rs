@@ -80,6 +80,8 @@ pub struct Entry<'e> {
     pub open_breakers: Vec<String>,
     /// What the balances saw.
     pub balance: Vec<(String, u64)>,
+    /// What guardrails found: the target's place, the side, and the outcome in words.
+    pub guardrails: Vec<String>,
     /// The client asked for a stream.
     pub stream: bool,
     /// The upstream broke after the commit point.
@@ -147,6 +149,7 @@ impl<'e> Entry<'e> {
         let open_breakers: SmallVec<[&str; 2]> = lent(&self.open_breakers, String::as_str);
         let balance: SmallVec<[(&str, u64); 2]> =
             lent(&self.balance, |(label, amount)| (&**label, *amount));
+        let guardrails: SmallVec<[&str; 2]> = lent(&self.guardrails, String::as_str);
         let own_trace = self.request_id.digits();
         let last = self.attempts.last();
         use_it(&RecordRef {
@@ -187,6 +190,7 @@ impl<'e> Entry<'e> {
             open_breakers: &open_breakers,
             balance: &balance,
             omitted: 0,
+            guardrails: &guardrails,
             stream: self.stream,
             truncated: self.truncated,
             client_gone: self.client_gone,
@@ -270,5 +274,6 @@ pub fn kind_word(kind: Kind) -> &'static str {
         Kind::Bug => "bug",
         Kind::HostRefused => "host_refused",
         Kind::NotImplemented => "not_implemented",
+        Kind::Guardrail => "guardrail",
     }
 }

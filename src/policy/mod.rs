@@ -11,6 +11,7 @@ pub mod condition;
 pub mod credential;
 pub mod explain;
 pub mod glob;
+pub mod guardrail;
 pub mod health;
 pub mod hedge;
 pub mod key;

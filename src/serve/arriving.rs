@@ -93,7 +93,7 @@ impl<N: Net> Arriving<N> {
             let taken = self.take(waiter);
             taken.or_else(|ended| self.forgive(ended, waiter)).map_err(Lost::Upstream)?;
             let held = self.pieces.iter().map(Bytes::len).sum();
-            waiter.holds(held);
+            waiter.holds(held + self.digest.held_bytes());
             if self.complete && self.digest.is_broken() {
                 let message = "the upstream's answer is not the JSON that it says it is".to_owned();
                 return Err(lost(Kind::Protocol, message));

@@ -1,13 +1,17 @@
 //! One attempt: a target resolved, its request built and sent, and its answer taken to where the client may be told of
 //! it. It waits through a [`Waiter`], so that it can run for a client or beside one.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, rc::Rc};
 
 use super::{
+    Core,
     arriving::{Arriving, Lost, Patience},
     attempts::Attempts,
     care::Using,
     client::Client,
+    guarded::StreamGuard,
+    judged::Guarding,
+    judged_answer::Verdict,
     outgoing::{Outgoing, Sources},
     outgoing_head::Standing,
     passing::Media,
@@ -61,6 +65,12 @@ pub(super) struct Tried<N: Net> {
     pub(super) model: String,
     /// A plain answer that is written anew, once it was read.
     pub(super) reply: Option<Reply>,
+    /// The guardrails that look at it.
+    pub(super) guarding: Option<Rc<Guarding>>,
+    /// What a stream is judged by.
+    pub(super) stream: Option<StreamGuard>,
+    /// What guardrails made of a plain answer.
+    pub(super) verdict: Option<Verdict>,
 }
 
 /// What came of an attempt. An error: nothing that could be shown.
@@ -94,16 +104,22 @@ impl<'a, 'e> Attempts<'a, 'e> {
         let mut target = self.choice.resolve(leaf)?;
         self.note_target(attempt, &target);
         let using = self.care.pick_credential(&mut target, attempt, number, started);
-        let outgoing = self.sources(&target, leaf).build()?;
+        let guarding = self.brought.judged(leaf);
+        let outgoing = self.sources(&target, leaf, guarding.as_deref()).build()?;
         Ok(Prepared { leaf, target, outgoing, using, started, total })
     }
 
-    fn sources<'s>(&'s self, target: &'s ResolvedTarget<'s>, leaf: &'s Leaf) -> Sources<'s> {
+    fn sources<'s>(
+        &'s self,
+        target: &'s ResolvedTarget<'s>,
+        leaf: &'s Leaf,
+        guarding: Option<&'s Guarding>,
+    ) -> Sources<'s> {
         Sources {
             incoming: self.incoming,
             call: self.call,
             caller: self.caller,
-            question: self.question,
+            question: guarding.and_then(|one| one.question.as_ref()).unwrap_or(self.question),
             rewritten_model: self.choice.rewritten_model,
             target,
             leaf,
@@ -112,7 +128,7 @@ impl<'a, 'e> Attempts<'a, 'e> {
         }
     }
 
-    fn note_target(&self, attempt: &mut AttemptEntry<'e>, target: &ResolvedTarget<'_>) {
+    pub(super) fn note_target(&self, attempt: &mut AttemptEntry<'e>, target: &ResolvedTarget<'_>) {
         let keys = &self.epoch.config.virtual_keys;
         let key = target.virtual_key.and_then(|id| keys.get(id.0 as usize));
         attempt.provider = target.adapter.name();
@@ -197,7 +213,7 @@ impl<'a, 'e> Attempts<'a, 'e> {
         if self.care.listens(asked.leaf, asked.using) {
             self.hear(waiter.core(), asked, &answer);
         }
-        let mut tried = self.tried(asked, route, answer, times);
+        let mut tried = self.tried(waiter.core(), asked, route, answer, times);
         if !tried.is_good() {
             return Ok(tried);
         }
@@ -210,6 +226,7 @@ impl<'a, 'e> Attempts<'a, 'e> {
 
     fn tried<N: Net>(
         &self,
+        core: &Rc<Core<N>>,
         asked: &Prepared<'_>,
         route: Route,
         answer: AnswerOf<N>,
@@ -231,6 +248,11 @@ impl<'a, 'e> Attempts<'a, 'e> {
         let media = Media::of(&answer);
         let events = answer.head.status < 300 && media == Media::Events;
         let digest = self.digest(&answer, media, target, outgoing);
+        let guarding = self.brought.judged(leaf).filter(|_| answer.head.status == 200);
+        let (digest, stream) = match &guarding {
+            Some(guarding) if events => self.guard_stream(core, guarding, target.strict, digest),
+            _ => (digest, None),
+        };
         let mut arriving = Arriving::new(answer, digest, events, patience);
         arriving.held_whole = !events && self.needs_length(arriving.answer.head.framing);
         Box::new(Tried {
@@ -244,6 +266,9 @@ impl<'a, 'e> Attempts<'a, 'e> {
             strict: target.strict,
             model,
             reply: None,
+            guarding,
+            stream,
+            verdict: None,
         })
     }
 }
@@ -278,6 +303,9 @@ pub(super) fn outcome_of<N: Net>(reached: &Reached<N>) -> Outcome {
             retry_after: retry_after(&tried.arriving.answer.lookup()),
         },
         Err(Failed::RequestTimeout(_)) => Outcome::RequestTimeout,
+        Err(Failed::Broken(ended)) if ended.fault.kind == Kind::Guardrail => {
+            Outcome::Denied { answer: true }
+        }
         Err(Failed::Broken(ended)) => Outcome::Network(match ended.status {
             Some(status) => Network::StreamError { status },
             None => network(&ended.fault),

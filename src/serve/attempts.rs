@@ -10,6 +10,7 @@ use super::{
     care::Care,
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
+    judged::Brought,
     question::Question,
     respond::Notes,
     route::Call,
@@ -57,10 +58,12 @@ pub struct Attempts<'a, 'e> {
     pub request_id: RequestId,
     /// The end of the whole exchange.
     pub total: Total,
+    /// Guardrails of the request's own, and what is known of those of its target.
+    pub brought: Brought,
 }
 
 /// What the client gets if no later try does better.
-enum Kept<N: Net> {
+pub(super) enum Kept<N: Net> {
     Nothing,
     /// An answer that was not good enough, its body unread.
     Answer(Box<Tried<N>>),
@@ -77,7 +80,7 @@ impl<N: Net> Kept<N> {
 }
 
 /// How a try ended, for the walk.
-enum End<'l, N: Net> {
+pub(super) enum End<'l, N: Net> {
     /// The exchange is over: the answer of this target is out, or the client gone.
     Over(After, LeafRef<'l>),
     /// The walk decides.
@@ -193,6 +196,11 @@ impl<'e> Attempts<'_, 'e> {
     ) -> Result<End<'l, N>, Fault> {
         client.core.counters.attempts.add(1);
         let started = client.now();
+        if self.brought.any(turn.leaf.leaf)
+            && let Some(end) = Box::pin(self.judge_request(client, &turn, entry, notes)).await?
+        {
+            return Ok(end);
+        }
         let number = entry.attempts.len() + 1;
         let mut attempt = begun(entry, turn.leaf, started);
         let prepared = self.prepare(turn.leaf.leaf, &mut attempt, number, started, turn.total);
@@ -212,7 +220,7 @@ impl<'e> Attempts<'_, 'e> {
             _ if self.uploads() => {
                 Box::pin(self.reach_by_upload(client, &prepared, &mut times)).await
             }
-            Some(beside) if self.may_be_sent_twice() => {
+            Some(beside) if self.may_be_sent_twice(turn.leaf, beside) => {
                 let raced = self.race(client, (turn, beside), &prepared, entry, &mut times);
                 let (reached, by) = Box::pin(raced).await;
                 leaf = by;
@@ -242,6 +250,9 @@ impl<'e> Attempts<'_, 'e> {
                 if let Some(attempt) = entry.attempt() {
                     attempt.status = tried.status();
                 }
+                if tried.guarding.is_some() && tried.status() == 200 {
+                    return Box::pin(self.judge_answer(client, leaf, tried, entry, notes)).await;
+                }
                 let after = self.pass_on(client, tried, entry, notes).await?;
                 Ok(End::Over(after, leaf))
             }
@@ -252,18 +263,31 @@ impl<'e> Attempts<'_, 'e> {
                 Err(fault)
             }
             reached => {
-                let outcome = outcome_of(&reached);
-                let at = entry.at(client.now());
-                if let Some(attempt) = entry.attempt() {
-                    note_left(attempt, &reached, at);
+                if self.brought.any(leaf.leaf) {
+                    self.note_found(client, entry);
                 }
-                let kept = match reached {
-                    Ok(tried) => Kept::Answer(tried),
-                    Err(failed) => Kept::Fault(failed.into_fault()),
-                };
-                Ok(End::Left { outcome, kept })
+                Ok(self.left(client, entry, reached))
             }
         }
+    }
+
+    /// A try that the walk decides about.
+    pub(super) fn left<'l, N: Net, R: Reader, W: Writer>(
+        &self,
+        client: &Client<N, R, W>,
+        entry: &mut Entry<'_>,
+        reached: Reached<N>,
+    ) -> End<'l, N> {
+        let outcome = outcome_of(&reached);
+        let at = entry.at(client.now());
+        if let Some(attempt) = entry.attempt() {
+            note_left(attempt, &reached, at);
+        }
+        let kept = match reached {
+            Ok(tried) => Kept::Answer(tried),
+            Err(failed) => Kept::Fault(failed.into_fault()),
+        };
+        End::Left { outcome, kept }
     }
 
     /// A target that cannot take the request: nothing was sent.

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     base::{
+        fault::Kind,
         ids::VirtualKeyId,
         limits,
         units::{Instant, UnixTime},
@@ -227,7 +228,8 @@ impl<'a> Care<'a> {
     /// The exchange is over with the answer of this target.
     pub fn over(&self, leaf: LeafRef<'_>, entry: &Entry<'_>, now: impl FnOnce() -> Instant) {
         if !entry.client_gone && self.watched(leaf.leaf).is_some() {
-            let outcome = match entry.truncated {
+            let denied = entry.fault.as_ref().is_some_and(|fault| fault.kind == Kind::Guardrail);
+            let outcome = match entry.truncated && !denied {
                 true => Outcome::Network(Network::Truncated),
                 false => Outcome::Status { code: 200, retry_after: None },
             };

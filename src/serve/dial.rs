@@ -31,17 +31,7 @@ pub async fn open<N: Net, P: Waiter<N>>(
 ) -> Result<UpstreamOf<N>, Failed> {
     let net = waiter.core().net.clone();
     let deadline = attempt.by(attempt.connect_by);
-    let opening = pin!(async {
-        if let Some(proxy) = &attempt.route.via {
-            return Box::pin(tunnel::open(&net, attempt, proxy, deadline)).await;
-        }
-        let addresses = net
-            .resolve(&attempt.route.host, attempt.route.port)
-            .await
-            .map_err(|error| unreachable(attempt, &format!("its name has no address: {error}")))?;
-        let to = async |address: SocketAddr, _: Instant| connect_one(&net, attempt, address).await;
-        first_of(&net, attempt, &addresses, attempt.allowed, deadline, to).await
-    });
+    let opening = pin!(connect(&net, attempt, deadline));
     let (reader, writer) = match waiter.unless_gone(deadline, opening).await {
         Ok(opened) => opened?,
         Err(Interrupted::ClientGone) => return Err(Failed::ClientGone),
@@ -53,6 +43,23 @@ pub async fn open<N: Net, P: Waiter<N>>(
     let place = UpstreamPlace::take(&waiter.core().counters);
     let inbound = Inbound::new(reader, waiter.core().pages.clone());
     Ok(Upstream { inbound, writer, spare: WriteList::new(), place })
+}
+
+/// Connects to the first address that takes it, or through the egress proxy.
+pub async fn connect<N: Net>(
+    net: &N,
+    attempt: &Attempt<'_>,
+    deadline: Instant,
+) -> Result<Halves<N>, Fault> {
+    if let Some(proxy) = &attempt.route.via {
+        return Box::pin(tunnel::open(net, attempt, proxy, deadline)).await;
+    }
+    let addresses = net
+        .resolve(&attempt.route.host, attempt.route.port)
+        .await
+        .map_err(|error| unreachable(attempt, &format!("its name has no address: {error}")))?;
+    let to = async |address: SocketAddr, _: Instant| connect_one(net, attempt, address).await;
+    first_of(net, attempt, &addresses, attempt.allowed, deadline, to).await
 }
 
 /// Both halves of a connection to an upstream.

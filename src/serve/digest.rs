@@ -33,6 +33,10 @@ pub trait Digest {
     fn has_content(&self) -> bool;
     /// Events held back so far.
     fn events(&self) -> usize;
+    /// Bytes that it holds back of what it took.
+    fn held_bytes(&self) -> usize {
+        0
+    }
     /// Tokens used, if the provider said.
     fn usage(&self) -> Option<Usage>;
     /// About how many tokens of output came, for where the provider does not say.

@@ -9,6 +9,7 @@ use super::{
     connection::{After, Incoming},
     cors::{self, Sharing},
     guard::guard,
+    judged::Brought,
     local, peer,
     question::Question,
     rescue,
@@ -180,6 +181,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         care: &care,
         request_id: entry.request_id,
         total: Total { by: incoming.accepted.after(within), within, of_part: false },
+        brought: Brought::of_headers(config, api_key, &options)?,
     };
     attempts.run(client, &plan, entry, notes).await
 }

@@ -44,13 +44,14 @@ type Ending<N> = Option<(Reached<N>, Instant)>;
 
 impl<'e> Attempts<'_, 'e> {
     /// Whether a request may reach an upstream twice: nothing of it stays there.
-    pub(super) fn may_be_sent_twice(&self) -> bool {
+    pub(super) fn may_be_sent_twice(&self, leaf: LeafRef<'_>, beside: LeafRef<'_>) -> bool {
         let says = |name: &str, word: &[u8]| self.question.field(name) == Some(word);
         let stays = match self.call.endpoint {
             Endpoint::Responses => !says("store", b"false") || says("background", b"true"),
             _ => says("store", b"true"),
         };
-        self.call.typed && matches!(self.question, Question::Json { .. }) && !stays
+        let judged = self.brought.judged_alike(leaf.leaf, beside.leaf);
+        self.call.typed && matches!(self.question, Question::Json { .. }) && !stays && judged
     }
 
     /// Tries a target, and another one beside it if it is slow. Returns whose answer it is; that one's record is then

@@ -38,7 +38,11 @@ use crate::{
     config::{Origin, Timeouts, policy::Mirror},
     io::{hub::Epoch, log::Submitted, net::Net, pool::Route, tls},
     journal::entry::{Attempt as AttemptEntry, Entry, Text},
-    policy::{balance, plan::Plan, price},
+    policy::{
+        balance,
+        plan::{LeafRef, Plan},
+        price,
+    },
     provider::{Adapter, Fit},
     wire::{head::Method, record},
 };
@@ -109,8 +113,21 @@ impl<'e> Attempts<'_, 'e> {
     /// Sends a copy of the request to the mirror of its first target, if it has one and the dice are for it. Returns at
     /// once.
     pub(super) fn mirror<N: Net>(&self, core: &Rc<Core<N>>, plan: &Plan<'_>, entry: &Entry<'e>) {
-        let first = plan.leaves().next().and_then(|leaf| leaf.leaf.mirror.as_deref());
-        let Some(mirror) = first else { return };
+        let Some(first) = plan.leaves().next() else { return };
+        // A request that guardrails look at is copied once they let it pass.
+        if !self.brought.any(first.leaf) {
+            self.mirror_of(core, first, entry);
+        }
+    }
+
+    /// The same for this target.
+    pub(super) fn mirror_of<N: Net>(
+        &self,
+        core: &Rc<Core<N>>,
+        first: LeafRef<'_>,
+        entry: &Entry<'e>,
+    ) {
+        let Some(mirror) = first.leaf.mirror.as_deref() else { return };
         let whole = self.call.typed && matches!(self.question, Question::Json { .. });
         if whole && balance::is_drawn(entry.seed, &mirror.path, mirror.sample) {
             self.begin_copy(core, mirror, entry);

@@ -13,13 +13,19 @@ pub mod connection;
 pub mod cors;
 pub mod dial;
 pub mod digest;
+pub mod errand;
 pub mod events;
 pub mod exchange;
 pub mod explain;
 pub mod guard;
+pub mod guarded;
+pub mod guardrail;
 pub mod heads;
 pub mod health;
 pub mod hedge;
+pub mod judged;
+mod judged_answer;
+mod judged_stream;
 pub mod local;
 pub mod mirror;
 pub mod outgoing;
@@ -37,6 +43,7 @@ pub mod tend;
 pub mod tunnel;
 pub mod upload;
 pub mod upstream;
+pub mod verdict;
 pub mod waiter;
 
 use std::{

@@ -35,7 +35,7 @@ use crate::{
     },
     io::net::{Net, Reader, Writer},
     journal::entry::Entry,
-    policy::{price, resolve::ResolvedTarget},
+    policy::{attempt::FAILED_STATUS, price, resolve::ResolvedTarget},
     provider::{Adapter, Endpoint, Fit},
     wire::head::{Framing, Version},
 };
@@ -81,6 +81,9 @@ impl<'e> Attempts<'_, 'e> {
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<After, Fault> {
+        if tried.verdict.is_some() {
+            return self.pass_verdict(client, tried, entry, notes).await;
+        }
         notes.provider = Some(tried.adapter.name());
         notes.error_source = Some(Source::Upstream.as_str());
         let arrived = match self.must_rewrite(&tried) {
@@ -109,7 +112,7 @@ impl<'e> Attempts<'_, 'e> {
         }
         notes.timing.now = client.now();
         let status = tried.status();
-        let Tried { arriving, fit, adapter, .. } = &mut *tried;
+        let Tried { arriving, fit, adapter, stream, .. } = &mut *tried;
         if arriving.events {
             client.hold.stream();
         }
@@ -118,15 +121,19 @@ impl<'e> Attempts<'_, 'e> {
             dialect: self.call.dialect,
             notes,
             content_type: (*fit == Fit::Translate).then_some("text/event-stream"),
+            guard: stream.as_ref(),
         };
         let Passed { after, fault } = relay::relay(client, arriving, &mut passage).await;
-        entry.status = status;
+        entry.status = client.answered.unwrap_or(status);
         let Arriving { digest, first_token, last_byte, .. } = arriving;
         entry.times.first_token = first_token.map_or(0, |at| entry.at(at));
         entry.times.last_byte = last_byte.map_or(0, |at| entry.at(at));
         let estimate = || self.estimate(status, digest.output_estimate());
         let usage = digest.usage().or_else(|| if fault.is_none() { estimate() } else { None });
         self.account(entry, *adapter, usage, digest.model());
+        if tried.guarding.is_some() {
+            self.note_stream(client, &tried, entry, fault.is_none());
+        }
         let at = entry.at(client.now());
         if let Some(attempt) = entry.attempt() {
             attempt.ended = at;
@@ -231,22 +238,22 @@ impl<'e> Attempts<'_, 'e> {
         dialect::error_body(self.call.dialect, status, &kind, &message, None, None)
     }
 
-    fn meta(&self, model: &str, strict: bool, withhold_usage: bool) -> Meta {
+    pub(super) fn meta(&self, model: &str, strict: bool, withhold_usage: bool) -> Meta {
         meta_of(self.request_id, model, self.incoming.accepted_unix, strict, withhold_usage)
     }
 
     /// What a complete answer used, where the provider does not say.
-    fn estimate(&self, status: u16, output: u64) -> Option<Usage> {
+    pub(super) fn estimate(&self, status: u16, output: u64) -> Option<Usage> {
         let Question::Json { body, .. } = self.question else { return None };
         // A response that is made in the background has not been made yet.
         let made = self.question.field("background") != Some(b"true");
         let counted = self.call.typed && is_generated(self.call.endpoint);
-        let whole = status == 200;
+        let whole = matches!(status, 200 | FAILED_STATUS);
         (made && counted && whole).then(|| estimate::usage(body, output))
     }
 
     /// Notes tokens and money.
-    fn account(
+    pub(super) fn account(
         &self,
         entry: &mut Entry<'e>,
         adapter: &'static dyn Adapter,
@@ -356,7 +363,7 @@ fn contains_json(media: &[u8]) -> bool {
     media.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"))
 }
 
-fn is_encoded<R, W>(answer: &upstream::Answer<R, W>) -> bool {
+pub(super) fn is_encoded<R, W>(answer: &upstream::Answer<R, W>) -> bool {
     let coding = answer.head.find(&answer.bytes, "content-encoding");
     coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }

@@ -8,6 +8,7 @@ use super::{
     client::{Client, gone},
     connection::{After, Incoming},
     digest::{Ended, frame_chunk},
+    guarded::StreamGuard,
     rescue,
     respond::{self, Ending, Notes},
 };
@@ -31,6 +32,8 @@ pub struct Passage<'a, 'n> {
     pub notes: &'a mut Notes<'n>,
     /// The content type, if it is not the upstream's.
     pub content_type: Option<&'static str>,
+    /// What judges it at its end, unless that was done.
+    pub guard: Option<&'a StreamGuard>,
 }
 
 /// An answer that was committed to the client.
@@ -65,6 +68,11 @@ struct Relay<'r, 'a, 'n, N: Net, R: Reader, W: Writer> {
 impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
     async fn run(&mut self) -> Passed {
         loop {
+            if let (true, Some(guard)) = (self.arriving.complete, self.passage.guard)
+                && let Err(ended) = Box::pin(guard.finish(self.client, self.arriving)).await
+            {
+                return self.broken(ended).await;
+            }
             if let Err(gone) = self.flush().await {
                 return Passed { after: After::Close, fault: Some(gone) };
             }

@@ -43,6 +43,7 @@ pub fn status(fault: &Fault) -> u16 {
         Kind::BodyTooLarge => 413,
         Kind::ContentType => 415,
         Kind::HeadTooLarge => 431,
+        Kind::Guardrail => 446,
         Kind::ClientGone => 499,
         Kind::Bug => 500,
         Kind::Unreachable | Kind::Protocol | Kind::Truncated | Kind::UpstreamError => 502,
@@ -77,6 +78,7 @@ fn error_type(fault: &Fault) -> &str {
             "upstream_error"
         }
         Kind::Overloaded => "overloaded_error",
+        Kind::Guardrail => "hooks_failed",
     }
 }
 
@@ -86,6 +88,9 @@ fn body(dialect: Dialect, fault: &Fault) -> Vec<u8> {
     // Portkey's own refusals keep its shape, in a body that the SDKs read too.
     if fault.kind == Kind::BadConfig {
         return dialect::refusal_body(kind, &fault.message, &fault.details);
+    }
+    if let Some(results) = &fault.hook_results {
+        return dialect::hooks_failed_body(dialect, &fault.message, results);
     }
     let param = fault.param.as_deref();
     // Which deadline it was, for programs; the message says it too.

@@ -88,7 +88,7 @@ pub fn check_address(
     hosts::check_own_port(to, listeners, local).map_err(refused_address)
 }
 
-fn invalid_config(error: InlineError) -> Fault {
+pub(super) fn invalid_config(error: InlineError) -> Fault {
     match error {
         InlineError::Invalid { message, errors } => {
             let fault = Fault::new(Stage::Plan, Source::Client, Kind::BadConfig, message);

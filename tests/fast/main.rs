@@ -8,6 +8,7 @@ mod fuzz_wire;
 mod golden;
 mod http;
 mod json;
+mod json_schema;
 mod log;
 mod monoio_http_faults;
 mod nested;

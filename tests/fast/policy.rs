@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod conditions;
+mod guardrails;
 mod headers;
 mod health;
 mod keys;

@@ -20,6 +20,7 @@ mod epochs;
 mod explains;
 mod fallback;
 mod gone;
+mod guardrails;
 mod health;
 mod hedge;
 mod http;

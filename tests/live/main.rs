@@ -19,6 +19,7 @@ mod errors;
 mod estimate;
 mod explain;
 mod gone;
+mod guardrails;
 mod health;
 mod integrity;
 mod leaks;

@@ -10,7 +10,7 @@ use crate::config::{
     report::Spot,
 };
 
-use super::node::Compiler;
+use super::{guardrails::HandedGuardrails, node::Compiler};
 
 /// What a level hands down to its targets.
 #[derive(Clone, Default)]
@@ -49,6 +49,8 @@ pub struct Handed {
     pub chosen: bool,
     /// Whether a strategy above chooses by latency or running requests.
     pub measured: bool,
+    /// What is checked of requests and answers.
+    pub guardrails: HandedGuardrails,
 }
 
 impl Handed {
@@ -116,6 +118,7 @@ impl Compiler<'_, '_> {
         if let Some(strict) = self.flag(spot, "strict_open_ai_compliance") {
             handed.strict = Some(strict);
         }
+        self.handed_guardrails(spot, &mut handed, depth);
         handed
     }
 

@@ -67,6 +67,7 @@ impl<'k> Compiler<'k, '_> {
             parts: handed.parts.clone(),
             watch: None,
             mirror: handed.mirror.clone(),
+            guardrails: handed.guardrails.of_leaf(),
         };
         leaf.watch = self.watch(&leaf, key.map(|(_, key)| key), path, handed);
         Some(NodeKind::Leaf(Box::new(leaf)))

@@ -30,6 +30,8 @@ pub struct Compiler<'k, 'r> {
     pub forwards_itself: bool,
     /// Regular expressions so far.
     pub patterns: usize,
+    /// Checks of guardrails so far.
+    pub checks: usize,
     /// Leaves so far.
     pub leaves: usize,
     /// Bytes of parameters that leaves hold so far.
@@ -60,6 +62,7 @@ impl<'k, 'r> Compiler<'k, 'r> {
             redirected: None,
             forwards_itself: false,
             patterns: 0,
+            checks: 0,
             leaves: 0,
             override_bytes: 0,
             scope: inline.map_or_else(|| name.to_owned(), hex::encode),

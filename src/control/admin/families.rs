@@ -47,6 +47,22 @@ pub const WORKER_LABELLED: &[LabelledRow] = &[
         |c| c.ended.tokens.iter().zip(BUCKETS).map(|(n, (name, _))| (n.get(), name)).collect(),
     ),
     (
+        "trunkline_guardrails_total",
+        Kind::Counter,
+        "Guardrails that ran, by how they ended; error: checks that could not be made.",
+        "outcome",
+        |c| {
+            let counts = &c.guardrails;
+            vec![
+                (counts.passed.get(), "passed"),
+                (counts.failed.get(), "failed"),
+                (counts.denied.get(), "denied"),
+                (counts.errors.get(), "error"),
+                (counts.not_called.get(), "not_called"),
+            ]
+        },
+    ),
+    (
         "trunkline_memory_accounted_bytes",
         Kind::Gauge,
         "Memory that limits.memory counts: of exchanges and their bodies, and of the log's queues.",

@@ -151,6 +151,8 @@ fn lists(input: &mut Input<'_>, record: &mut Record) -> Result<(), Malformed> {
     record.balance = input.list(|input| Ok((input.text()?, input.number()?)))?;
     record.attempts = input.list(attempt)?;
     record.omitted = input.number()?;
+    // Records of before there were guardrails end here.
+    record.guardrails = if input.0.is_empty() { Vec::new() } else { input.list(Input::text)? };
     Ok(())
 }
 

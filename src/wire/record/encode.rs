@@ -27,6 +27,7 @@
 //!                        list of (text, number): balance
 //!                        list of attempt
 //!                        number: omitted
+//!                        list of text: guardrails
 //!                        (later versions append here; readers ignore what they do not know)
 //! attempt   = length:u16 status:u16 number:started number:ended text × 6: target, provider, virtual key, model, left,
 //!             detail; if one of the next is not empty, text: credential; if it is not empty, text: role (later
@@ -89,10 +90,10 @@ fn bytes_at_most(record: &RecordRef<'_>) -> usize {
     let amount = |(target, _): &(&str, u64)| text_at_most(target) + NUMBER_BYTES_MAX;
     let texts: usize = texts_of(record).into_iter().map(text_at_most).sum();
     let metadata: usize = record.metadata.iter().map(pair).sum();
-    let lists: usize = [record.dropped_params, record.conditions, record.open_breakers]
-        .into_iter()
-        .flat_map(|list| list.iter().map(|text| text_at_most(text)))
-        .sum();
+    let texts_lists =
+        [record.dropped_params, record.conditions, record.open_breakers, record.guardrails];
+    let lists: usize =
+        texts_lists.into_iter().flat_map(|list| list.iter().map(|text| text_at_most(text))).sum();
     let balance: usize = record.balance.iter().map(amount).sum();
     let attempts: usize = record.attempts.iter().map(attempt_at_most).sum();
     let sum = FIXED_AND_NUMBERS_BYTES_MAX + texts + metadata + lists + balance + attempts;
@@ -216,6 +217,7 @@ fn lists(record: &RecordRef<'_>, cursor: &mut Cursor<'_>) {
     });
     omitted += cursor.list(record.attempts, attempt);
     cursor.number(omitted);
+    cursor.list(record.guardrails, |cursor, text| cursor.text(text));
 }
 
 fn attempt(cursor: &mut Cursor<'_>, attempt: &AttemptRef<'_>) {
@@ -381,8 +383,8 @@ fn number_word(number: u64, length: usize) -> u64 {
 }
 
 const NUMBER_BYTES_MAX: usize = 9;
-/// The length, the fixed part, 22 numbers and the ends of six lists.
-const FIXED_AND_NUMBERS_BYTES_MAX: usize = LENGTH_BYTES + FIXED_BYTES + 22 * NUMBER_BYTES_MAX + 6;
+/// The length, the fixed part, 22 numbers and the ends of seven lists.
+const FIXED_AND_NUMBERS_BYTES_MAX: usize = LENGTH_BYTES + FIXED_BYTES + 22 * NUMBER_BYTES_MAX + 7;
 /// What a number's store may touch beyond its end.
 const SLACK_BYTES: usize = 8;
 /// Where lists stop growing: one entry of the largest kind, eight full texts, still fits behind it.

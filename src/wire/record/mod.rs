@@ -106,6 +106,8 @@ pub struct Exchange<Text, Attempts, Pairs, Texts, Amounts> {
     pub balance: Amounts,
     /// Entries of the lists above that were left out because the record would have become too long.
     pub omitted: u64,
+    /// What guardrails found: `config.targets[0] input NAME denied: default.contains`.
+    pub guardrails: Texts,
     /// The client asked for a stream.
     pub stream: bool,
     /// The upstream broke after the commit point.
@@ -204,8 +206,8 @@ impl Record {
         let attempts: Vec<_> = self.attempts.iter().map(Attempt::borrowed).collect();
         let metadata: Vec<_> = self.metadata.iter().map(|(k, v)| (&**k, &**v)).collect();
         let balance: Vec<_> = self.balance.iter().map(|(target, n)| (&**target, *n)).collect();
-        let [dropped, conditions, breakers] =
-            [&self.dropped_params, &self.conditions, &self.open_breakers]
+        let [dropped, conditions, breakers, guardrails] =
+            [&self.dropped_params, &self.conditions, &self.open_breakers, &self.guardrails]
                 .map(|list| list.iter().map(|text| &**text).collect::<Vec<_>>());
         use_it(&RecordRef {
             core: self.core,
@@ -245,6 +247,7 @@ impl Record {
             open_breakers: &breakers,
             balance: &balance,
             omitted: self.omitted,
+            guardrails: &guardrails,
             stream: self.stream,
             truncated: self.truncated,
             client_gone: self.client_gone,

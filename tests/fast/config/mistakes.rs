@@ -480,7 +480,7 @@ const BAD: &[(&str, &[&str])] = &[
     (
         "configs: { c: { provider: openai, api_key: k, input_guardrails: [x], keep_alive: 15s, passthrough: true } }",
         &[
-            "1:47: configs.c.input_guardrails: not in this version of Trunkline; remove it",
+            "1:66: configs.c.input_guardrails[0]: is the name of a guardrail that Portkey keeps; write its checks here",
             "1:70: configs.c.keep_alive: not in this version of Trunkline; remove it",
             "1:87: configs.c.passthrough: not in this version of Trunkline; remove it",
         ],

@@ -48,9 +48,9 @@ prop_compose! {
     fn lists()(
         metadata in vec((".{0,10}", ".{0,10}"), 0..4), dropped in vec(".{0,9}", 0..3), conditions in vec(".{0,9}", 0..3),
         breakers in vec(".{0,9}", 0..3), balance in vec((".{0,9}", any::<u64>()), 0..3),
-        attempts in vec(attempt(), 0..4),
+        attempts in vec(attempt(), 0..4), guardrails in vec(".{0,9}", 0..3),
     ) -> Record {
-        Record { metadata, dropped_params: dropped, conditions, open_breakers: breakers, balance, attempts,
+        Record { metadata, dropped_params: dropped, conditions, open_breakers: breakers, balance, attempts, guardrails,
             ..Record::default() }
     }
 }

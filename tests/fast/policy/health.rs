@@ -146,6 +146,7 @@ fn what_counts_as_a_failure() {
         (status(500), Verdict::Failure, Verdict::Success),
         (status(503), Verdict::Failure, Verdict::Success),
         (Outcome::Unfit, Verdict::Nothing, Verdict::Nothing),
+        (Outcome::Denied { answer: true }, Verdict::Nothing, Verdict::Nothing),
         (Outcome::RequestTimeout, Verdict::Success, Verdict::Failure),
         (Outcome::Network(Network::Unreachable), Verdict::Failure, Verdict::Success),
         (Outcome::Network(Network::FirstByteTimeout), Verdict::Failure, Verdict::Failure),

@@ -45,6 +45,8 @@ fn without_codes_everything_but_2xx_falls_through() {
         (status(500), true),
         (Outcome::RequestTimeout, true),
         (Outcome::Unfit, true),
+        (Outcome::Denied { answer: false }, true),
+        (Outcome::Denied { answer: true }, true),
         (Outcome::Network(Network::Unreachable), true),
         (Outcome::Network(Network::ConnectTimeout), true),
         (Outcome::Network(Network::FirstByteTimeout), true),
@@ -336,7 +338,8 @@ impl Oracle {
             wait = Duration::from_secs(1 << number);
             let mut retryable = retry.attempts > 0
                 && match outcome {
-                    Outcome::Unfit => false,
+                    Outcome::Unfit | Outcome::Denied { answer: false } => false,
+                    Outcome::Denied { answer: true } => retry.on_status_codes.contains(&446),
                     Outcome::Network(Network::StreamError { .. }) | Outcome::RequestTimeout => {
                         retry.on_status_codes.contains(&statuses_of(outcome)[0])
                     }
@@ -405,6 +408,7 @@ fn statuses_of(outcome: Outcome) -> Vec<u16> {
         Outcome::Status { code, .. } => vec![code],
         Outcome::RequestTimeout => vec![408],
         Outcome::Unfit => vec![],
+        Outcome::Denied { .. } => vec![446],
         Outcome::Network(Network::ConnectTimeout) => vec![503, 504],
         Outcome::Network(Network::FirstByteTimeout) => vec![408, 504],
         Outcome::Network(Network::StreamError { status }) => vec![status],
