@@ -15,6 +15,7 @@ pub fn with_typical(core: u16, process: u64, sequence: u64, use_it: impl FnOnce(
         ended: 900_000_000,
         left: "",
         detail: "",
+        role: "",
     }];
     use_it(&RecordRef {
         core,

@@ -1,9 +1,17 @@
 //! Who is calling, and which targets are tried.
 
+use std::hint::black_box;
+
 use trunkline::{
     base::units::UnixTime,
     config::{Config, check::check, policy::Policy, variables::Variables},
-    policy::{api_key, condition::Facts, key::identify, plan::plan},
+    policy::{
+        api_key,
+        attempt::{Step, Walk},
+        condition::Facts,
+        key::identify,
+        plan::plan,
+    },
     wire::json::scan,
 };
 
@@ -37,6 +45,29 @@ fn plans(bench: &mut Bench) {
             seed += 1;
             plan(policy, seed, &facts).leaves().count()
         });
+    }
+    for (name, policy) in [
+        ("decision: one target", "leaf"),
+        ("decision: conditional over fallback over loadbalance", "tree"),
+    ] {
+        let policy = named(&config, policy);
+        let mut seed = 0;
+        bench.add(name, 0, || {
+            seed += 1;
+            decision(policy, seed, &facts)
+        });
+    }
+}
+
+/// All that a config adds to a request whose first target answers: the plan, what the record keeps of it, and the step
+/// to the target.
+fn decision(policy: &Policy, seed: u64, facts: &Facts<'_>) -> usize {
+    let plan = plan(policy, seed, facts);
+    let conditions: Vec<String> = plan.decided().iter().map(ToString::to_string).collect();
+    let mut walk = Walk::new(&plan);
+    match walk.first() {
+        Step::Try { leaf, .. } => black_box(&conditions).len() + leaf.index,
+        _ => 0,
     }
 }
 

@@ -135,7 +135,7 @@ fn exit_codes_tell_what_happened() {
 
 #[test]
 fn the_measuring_commands_say_what_they_do() {
-    for name in ["compare", "memory", "endurance", "log", "gone", "start"] {
+    for name in ["compare", "memory", "endurance", "log", "gone", "start", "hedge"] {
         let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
         let told = Command::new(path).arg("--help").output().expect("python3 and the command");
         assert!(told.status.success(), "{name}: {}", text(&told.stderr));

@@ -81,8 +81,8 @@ pub enum Kind {
     BodyTooLarge = 12,
     /// The head is over its limit.
     HeadTooLarge = 13,
-    /// A deadline other than connect ran out.
-    Timeout = 14,
+    /// A deadline other than connect ran out: this one.
+    Timeout(Deadline) = 14,
     /// The connect deadline ran out.
     ConnectTimeout = 15,
     /// The upstream could not be reached.
@@ -103,6 +103,27 @@ pub enum Kind {
     HostRefused = 23,
     /// The version at hand does not do this.
     NotImplemented = 24,
+    /// A guardrail of the config refused the request or its answer.
+    Guardrail = 25,
+}
+
+/// A deadline other than that of connecting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deadline {
+    /// The client's body paused too long.
+    Body,
+    /// The upstream did not take the request in time.
+    Send,
+    /// `request_timeout`.
+    Request,
+    /// `timeouts.first_byte`.
+    FirstByte,
+    /// `timeouts.first_token`.
+    FirstToken,
+    /// `timeouts.idle`.
+    Idle,
+    /// `timeouts.total`.
+    Total,
 }
 
 /// One failure on the request path. `message` is shown to the caller and never holds a secret.
@@ -122,6 +143,8 @@ pub struct Fault {
     pub details: Vec<String>,
     /// The provider's own account of it, if it gave one.
     pub told: Option<Told>,
+    /// What guardrails found: JSON text, the answer's `hook_results`.
+    pub hook_results: Option<Box<str>>,
 }
 
 /// What a provider said of an error that came as an event of a stream.
@@ -142,7 +165,8 @@ impl Fault {
         message: impl Into<Cow<'static, str>>,
     ) -> Fault {
         let message = message.into();
-        Fault { stage, source, kind, param: None, message, details: Vec::new(), told: None }
+        let details = Vec::new();
+        Fault { stage, source, kind, param: None, message, details, told: None, hook_results: None }
     }
 
     /// The same fault, naming the request field or header at fault.

@@ -363,6 +363,22 @@ pub const HEALTH_TARGETS_MAX: usize = 64 * 1024;
 pub const HEALTH_INLINE_TARGETS_MAX: usize = 4 * 1024;
 /// How long they are kept while nobody asks: longer than most breakers stay open.
 pub const HEALTH_INLINE_FOR: Duration = Duration::from_secs(600);
+/// The smallest share of hedges that a config may name: below it there would be next to none.
+pub const HEDGE_RATIO_MIN: f64 = 0.001;
+/// The share of hedges where a config names none.
+pub const HEDGE_RATIO_DEFAULT: f64 = 0.05;
+/// Hedges that a target may have saved up, so that a slow moment finds some.
+pub const HEDGES_SAVED_MAX: f64 = 10.0;
+/// Answers of which a target's p95 is known; with fewer it is not hedged.
+pub const HEDGE_ANSWERS_MIN: u32 = 20;
+/// Answers after which the older ones count half.
+pub const HEDGE_ANSWERS_MAX: u32 = 1000;
+/// What a hedged try gets beyond its total before it is given up: it should have ended itself.
+pub const HEDGE_GRACE: Duration = Duration::from_secs(1);
+/// What a client that is slow to take its answer gets beyond the total, to take what was sent and be told why it ends.
+pub const TOTAL_GRACE: Duration = Duration::from_secs(5);
+/// Copies for mirrors that a core has under way; over it none is begun.
+pub const MIRRORS_IN_FLIGHT_MAX: usize = 256;
 /// How long a credential that was refused (401, 403) is left alone.
 pub const CREDENTIAL_DEAD_FOR: Duration = Duration::from_secs(60);
 /// How long a target or credential is left alone after a 429 that does not say for how long.
@@ -386,8 +402,8 @@ pub const ADMIN_HEADERS_MAX: usize = 64;
 pub const ADMIN_HEAD_WITHIN: Duration = Duration::from_secs(15);
 /// How long one connection to the admin interface lives: a client that reads nothing must not keep its place.
 pub const ADMIN_CONNECTION_FOR: Duration = Duration::from_secs(600);
-/// Largest request body that the admin interface admits, in bytes: no route of this version reads one.
-pub const ADMIN_BODY_BYTES_MAX: u64 = 64 * 1024;
+/// Largest request body that the admin interface admits, in bytes: one that describes a request to be explained.
+pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long the admin interface waits after a failed accept.
 pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Largest file that is taken for a kept admin token, in bytes.
@@ -462,3 +478,52 @@ pub const CORS_ORIGINS_MAX: usize = 256;
 pub const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 /// Entries of `egress_proxy.no_proxy`: each attempt is compared with all.
 pub const NO_PROXY_MAX: usize = 256;
+
+// -- guardrails --
+/// Guardrails of one target, each way. Written configs have three.
+pub const GUARDRAILS_MAX: usize = 32;
+/// Checks of one guardrail.
+pub const GUARDRAIL_CHECKS_MAX: usize = 32;
+/// Words, keys, models and the like of one check.
+pub const GUARDRAIL_WORDS_MAX: usize = 1024;
+/// Checks that all guardrails of one inline config may have together: they are compiled and made for one request.
+pub const INLINE_GUARDRAIL_CHECKS_MAX: usize = 64;
+/// Compiled size of one regular expression of a guardrail of the file, in bytes.
+pub const GUARDRAIL_REGEX_BYTES_MAX: usize = 4 << 20;
+/// Longest text that guardrails judge, in bytes: half a million tokens. A longer one has not passed.
+pub const GUARDRAIL_TEXT_BYTES_MAX: usize = 2 << 20;
+/// Characters of a text that results quote.
+pub const GUARDRAIL_EXCERPT_CHARS_MAX: usize = 100;
+/// JSON values that are looked for in one text: each may be walked through once.
+pub const GUARDRAIL_JSON_VALUES_MAX: usize = 64;
+/// How long a webhook may take where its check does not say; Portkey's.
+pub const WEBHOOK_WITHIN: Duration = Duration::from_secs(3);
+/// The longest that a check may say.
+pub const WEBHOOK_WITHIN_MAX: Duration = Duration::from_secs(60);
+/// Largest answer of a webhook, in bytes: it may hold the rewritten body.
+pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Largest `data` of a webhook's that is handed on in results, in bytes.
+pub const WEBHOOK_DATA_BYTES_MAX: usize = 16 << 10;
+/// Headers that one webhook may be sent.
+pub const WEBHOOK_HEADERS_MAX: usize = 32;
+/// What calls of webhooks that nobody waits for may hold, a core, in bytes: a thousand small ones.
+pub const WEBHOOKS_UNAWAITED_BYTES_MAX: usize = 16 << 20;
+/// URLs of one text that `validUrls` looks at; a text with more has not passed.
+pub const GUARDRAIL_URLS_MAX: usize = 16;
+/// Bytes of events that a guarded stream holds back: about a thousand tokens as OpenAI sends them.
+pub const STREAM_HELD_BYTES_MAX: usize = 256 << 10;
+/// Text that a stream holds back when it is judged as it goes, in bytes: what is looked for must not be longer to be
+/// found before its beginning is out.
+pub const STREAM_WINDOW_BYTES: usize = 1 << 10;
+/// Alternatives of one stream whose texts are kept apart; further ones are judged as part of the last.
+pub const STREAM_CHOICES_MAX: usize = 16;
+/// Subschemas of one JSON Schema.
+pub const SCHEMA_NODES_MAX: usize = 2048;
+/// Rules of a JSON Schema that are looked at for one value: a few milliseconds.
+pub const SCHEMA_STEPS_MAX: usize = 200_000;
+/// Ways in which a value does not fit that are told.
+pub const SCHEMA_MISFITS_MAX: usize = 16;
+
+const _: () = assert!(STREAM_WINDOW_BYTES < STREAM_HELD_BYTES_MAX);
+const _: () = assert!(STREAM_HELD_BYTES_MAX < GUARDRAIL_TEXT_BYTES_MAX);
+const _: () = assert!(WEBHOOK_DATA_BYTES_MAX < WEBHOOK_ANSWER_BYTES_MAX);

@@ -38,6 +38,13 @@ impl UnixTime {
         self.nanos / 1_000_000_000
     }
 
+    /// The earlier point; saturates at 1970.
+    #[must_use]
+    pub fn before(self, wait: Duration) -> UnixTime {
+        let wait_nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        UnixTime { nanos: self.nanos.saturating_sub(wait_nanos) }
+    }
+
     /// The later point; saturates at the end of time.
     #[must_use]
     pub fn after(self, wait: Duration) -> UnixTime {

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use trunkline::{
     control::{
         check::{self, CheckArgs},
+        explain::{self, ExplainArgs},
         gateway::{self, Plan},
         key_command::{self, KeyArgs},
         load::{Origin, Overrides},
@@ -33,6 +34,7 @@ Examples:
   trunkline quickstart                         try it: no file, key or network needed
   trunkline check trunkline.yaml               all mistakes of a configuration at once
   trunkline serve --config trunkline.yaml      run the gateway
+  trunkline explain --config trunkline.yaml --request body.json   which targets, and why
   trunkline key new                            make an API key and its hash
   trunkline dump log/ --follow                 tail the request log";
 
@@ -44,6 +46,8 @@ enum Command {
     Quickstart(ServeArgs),
     /// Tell all mistakes of a configuration file at once.
     Check(CheckArgs),
+    /// Explain which targets a request would be tried on, or a logged one was, and why.
+    Explain(ExplainArgs),
     /// Make an API key, or the hash of one.
     Key(KeyArgs),
     /// Read, tail, filter, sum and check request logs; the same as `trunkline-dump`.
@@ -104,6 +108,7 @@ fn main() -> ExitCode {
         }
         Command::Quickstart(args) => quickstart(&args),
         Command::Check(args) => exit(check::run(&args)),
+        Command::Explain(args) => exit(explain::run(&args, &dump::find)),
         Command::Key(args) => exit(key_command::run(&args)),
         Command::Dump(args) => dump::run(&args),
     }

@@ -71,9 +71,11 @@ pub fn timeouts(root: &Spot<'_>, config: &mut Config, report: &mut Report) {
         return;
     }
     let timeouts = &mut config.timeouts;
+    let mut first_token = timeouts.first_token.unwrap_or_default();
     for (key, slot) in [
         ("connect", &mut timeouts.connect),
         ("first_byte", &mut timeouts.first_byte),
+        ("first_token", &mut first_token),
         ("idle", &mut timeouts.idle),
         ("total", &mut timeouts.total),
     ] {
@@ -84,6 +86,7 @@ pub fn timeouts(root: &Spot<'_>, config: &mut Config, report: &mut Report) {
             *slot = set;
         }
     }
+    timeouts.first_token = Some(first_token).filter(|set| !set.is_zero());
 }
 
 /// `slow_request`.
@@ -100,4 +103,4 @@ pub const LIMIT_KEYS: &[&str] = &["head", "body", "upload", "connections", "in_f
 /// Keys of `limits` that a later version will honour.
 pub const LIMIT_KEYS_LATER: &[&str] = &["reserve"];
 /// Keys of `timeouts`.
-pub const TIMEOUT_KEYS: &[&str] = &["connect", "first_byte", "idle", "total"];
+pub const TIMEOUT_KEYS: &[&str] = &["connect", "first_byte", "first_token", "idle", "total"];

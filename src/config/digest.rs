@@ -1,13 +1,18 @@
 //! The configuration as JSON without any secret, and the digest over it that names an epoch's content.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::base::secret::Secret;
 
 use super::{
     Allow, ApiKey, Config, Log, OnFull, Origin, VirtualKey, Workers,
     condition::{Condition, Then},
     edge::{Cors, EgressProxy},
-    health::{Balance, HashBy, Watch},
+    guardrail::{Guardrail, Guardrails, Test},
+    health::{Balance, HashBy, HedgeAfter, Watch},
     policy::{Leaf, Node, NodeKind, Policy},
 };
 
@@ -33,7 +38,9 @@ pub fn same_secrets(one: &Config, other: &Config) -> bool {
         .collect()
     };
     let of_leaves = |config| -> Vec<_> {
-        leaves(config).map(|leaf| (leaf.api_key.clone(), leaf.options.clone())).collect()
+        leaves(config)
+            .map(|leaf| (leaf.api_key.clone(), leaf.options.clone(), calls(leaf)))
+            .collect()
     };
     token(one) == token(other)
         && of_proxy(one) == of_proxy(other)
@@ -91,6 +98,7 @@ pub fn render(config: &Config) -> Value {
         "timeouts_ms": {
             "connect": config.timeouts.connect.as_millis() as u64,
             "first_byte": config.timeouts.first_byte.as_millis() as u64,
+            "first_token": config.timeouts.first_token.map(|wait| wait.as_millis() as u64),
             "idle": config.timeouts.idle.as_millis() as u64,
             "total": config.timeouts.total.as_millis() as u64,
         },
@@ -221,9 +229,34 @@ fn balance(balance: &Balance) -> Value {
     }
 }
 
+fn guardrails(guardrails: &Guardrails) -> Value {
+    let written = |list: &[Arc<Guardrail>]| -> Value {
+        list.iter().map(|one| json!([one.id, one.kind.as_str(), one.written])).collect()
+    };
+    json!({ "input": written(&guardrails.input), "output": written(&guardrails.output) })
+}
+
+/// What of a leaf's guardrails may be secret: where they call, and what they send along.
+fn calls(leaf: &Leaf) -> Vec<(String, Vec<(String, Secret)>)> {
+    let lists = leaf.guardrails.iter().flat_map(|both| both.input.iter().chain(&both.output));
+    let tests = lists.flat_map(|one| &one.checks).map(|check| &check.test);
+    let callees = tests.filter_map(|test| match test {
+        Test::Call(callee) => Some((callee.target.clone(), callee.headers.clone())),
+        _ => None,
+    });
+    callees.collect()
+}
+
 fn watch(watch: &Watch) -> Value {
     json!({
         "rate_limit_aware": watch.rate_limit_aware,
+        "hedge": watch.hedge.as_ref().map(|hedge| json!({
+            "after_ms": match hedge.after {
+                HedgeAfter::Fixed(wait) => Some(wait.as_millis() as u64),
+                HedgeAfter::P95 => None,
+            },
+            "max_ratio": hedge.max_ratio,
+        })),
         "breaker": watch.breaker.as_ref().map(|breaker| json!({
             "failure_threshold": breaker.failure_threshold,
             "failure_threshold_percentage": breaker.failure_percentage,
@@ -274,12 +307,19 @@ fn leaf<'n>(leaf: &Leaf, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
         "timeouts_ms": [
             millis(leaf.timeouts.connect),
             millis(leaf.timeouts.first_byte),
+            millis(leaf.timeouts.first_token),
             millis(leaf.timeouts.idle),
             millis(leaf.timeouts.total),
         ],
+        "parts_ms": leaf.parts.iter().map(|part| millis(Some(part.total))).collect::<Vec<_>>(),
         "strict": leaf.strict,
         "options": options,
         "watch": leaf.watch.as_ref().map(watch),
+        "guardrails": leaf.guardrails.as_deref().map(guardrails),
+        "mirror": leaf.mirror.as_ref().map(|mirror| json!({
+            "sample": mirror.sample,
+            "target": self::leaf(&mirror.leaf, key_name),
+        })),
     })
 }
 

@@ -121,7 +121,12 @@ fn trusted_proxies(spot: &Spot<'_>, report: &mut Report) -> Networks {
     let parsed = spot.items().filter_map(|item| {
         let Value::Text(text) = &item.tree.value else { return None };
         match Network::parse(text) {
-            Ok(network) => Some(network),
+            Ok(network) => {
+                if network.is_everything() {
+                    report.warning(&item, EVERYBODY);
+                }
+                Some(network)
+            }
             Err(advice) => {
                 report.expected(&item, &format!("a network or an address; {advice}"));
                 None
@@ -185,6 +190,7 @@ fn is_origin(text: &str) -> bool {
 /// The URL alone, or a map with it. What stands there may hold a password, and is never shown.
 fn egress_proxy(spot: &Spot<'_>, report: &mut Report) -> Option<EgressProxy> {
     match &spot.tree.value {
+        Value::Text(_) if came_out_empty(spot) => None,
         Value::Text(text) => proxy_at(spot, text, report),
         Value::Map(_) => {
             report.keys(spot, EGRESS_PROXY_KEYS, &[]);
@@ -194,6 +200,7 @@ fn egress_proxy(spot: &Spot<'_>, report: &mut Report) -> Option<EgressProxy> {
                     None
                 }
                 Some(url) => match &url.tree.value {
+                    Value::Text(_) if came_out_empty(&url) => None,
                     Value::Text(text) => proxy_at(&url, text, report),
                     _ => wrong_proxy(&url, report),
                 },
@@ -206,6 +213,14 @@ fn egress_proxy(spot: &Spot<'_>, report: &mut Report) -> Option<EgressProxy> {
         }
         _ => wrong_proxy(spot, report),
     }
+}
+
+/// Whether variables stand here that have nothing to say, as in `"${PROXY:-}"`: then there is no proxy.
+fn came_out_empty(spot: &Spot<'_>) -> bool {
+    let tree = spot.tree;
+    tree.written.is_some()
+        && !tree.unknown
+        && matches!(&tree.value, Value::Text(text) if text.is_empty())
 }
 
 fn wrong_proxy<T>(spot: &Spot<'_>, report: &mut Report) -> Option<T> {
@@ -300,6 +315,8 @@ pub fn warn_of_open_cors(root: &Spot<'_>, config: &Config, report: &mut Report) 
     }
 }
 
+const EVERYBODY: &str = "believes every client: whoever connects may say what address it comes from; list the \
+                         networks of your own proxies alone";
 /// Keys of `cors`.
 pub const CORS_KEYS: &[&str] = &["origins"];
 /// Keys of `egress_proxy`.

@@ -29,6 +29,26 @@ pub struct Watch {
     pub breaker: Option<Breaker>,
     /// Whether it is passed over while its own headers say that it is out of quota.
     pub rate_limit_aware: bool,
+    /// When a second target is asked as well.
+    pub hedge: Option<Hedge>,
+}
+
+/// A second try beside one that is slow: `hedge`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hedge {
+    /// How slow.
+    pub after: HedgeAfter,
+    /// The most hedges a try of the target, over the long run.
+    pub max_ratio: f64,
+}
+
+/// When a hedge is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HedgeAfter {
+    /// So long after the try began.
+    Fixed(Duration),
+    /// When 95 of 100 of the target's latest answers had come.
+    P95,
 }
 
 /// A circuit breaker: `cb_config`.

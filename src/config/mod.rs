@@ -8,14 +8,19 @@ pub mod condition;
 mod credentials;
 pub mod digest;
 pub mod edge;
+pub mod guardrail;
+mod guardrail_schema;
 pub mod health;
 pub mod hosts;
+mod json_fit;
+pub mod json_schema;
 mod keyring;
 mod nearest;
 pub mod networks;
 pub mod pattern;
 pub mod policy;
 pub mod providers;
+pub mod recall;
 pub mod report;
 pub mod schema;
 mod sections;
@@ -357,6 +362,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the request sent to the answer's head.
     pub first_byte: Duration,
+    /// From the request sent to the first content of a stream; `None`: only the others bound it.
+    pub first_token: Option<Duration>,
     /// Between two reads of the answer.
     pub idle: Duration,
     /// The whole exchange with all its attempts.
@@ -368,6 +375,7 @@ impl Default for Timeouts {
         Timeouts {
             connect: Duration::from_secs(5),
             first_byte: Duration::from_secs(600),
+            first_token: None,
             idle: Duration::from_secs(300),
             total: Duration::from_secs(3600),
         }

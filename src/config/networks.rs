@@ -51,6 +51,12 @@ impl Network {
         }
     }
 
+    /// Whether every address of its kind is in it.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// The address without the bits that the network leaves open.
     fn masked(&self, address: IpAddr) -> IpAddr {
         let keep = u32::from(self.prefix);

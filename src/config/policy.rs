@@ -1,7 +1,7 @@
 //! A routing policy: Portkey's config object, compiled. Inheritance is resolved here once, so that a leaf
 //! stands on its own.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     base::{ids::VirtualKeyId, secret::Secret},
@@ -9,10 +9,11 @@ use crate::{
     wire::json::PathStep,
 };
 
-pub use super::health::{Balance, Breaker, HashBy, HashField, Watch, Watched};
+pub use super::health::{Balance, Breaker, HashBy, HashField, Hedge, HedgeAfter, Watch, Watched};
 use super::{
     Origin, Timeouts,
     condition::{Condition, Then},
+    guardrail::Guardrails,
 };
 
 /// A compiled config object, from the file or from a request's header.
@@ -24,8 +25,21 @@ pub struct Policy {
     pub inline: bool,
     /// SHA-256 of its JSON text; inline configs are logged as `inline:DIGEST`.
     pub digest: [u8; 32],
+    /// The deadline of an exchange that runs on it, in the place of the file's.
+    pub total: Option<Duration>,
     /// The targets whose health its decisions ask for; empty: its plans know of none.
     pub watched: Vec<Watched>,
+}
+
+impl Policy {
+    /// One target that says nothing: the request fills it.
+    #[must_use]
+    pub fn bare() -> Policy {
+        let path = "config".to_owned();
+        let kind = NodeKind::Leaf(Box::default());
+        let root = Node { path, name: None, weight: 1.0, kind };
+        Policy { root, inline: false, digest: [0; 32], total: None, watched: Vec::new() }
+    }
 }
 
 /// A node of the tree.
@@ -119,8 +133,34 @@ pub struct Leaf {
     pub strict: Option<bool>,
     /// Provider-specific settings (`anthropic_version`, `openai_organization` …), as headers without `x-portkey-`.
     pub options: Vec<(String, String)>,
+    /// The parts of the config around it, itself included, that have a total of their own; from the outermost inward.
+    pub parts: Vec<Part>,
     /// What of its health decisions ask for; `None`: nothing.
     pub watch: Option<Watch>,
+    /// Where a copy of what goes here goes too.
+    pub mirror: Option<Arc<Mirror>>,
+    /// What is checked of requests and answers; `None`: nothing.
+    pub guardrails: Option<Arc<Guardrails>>,
+}
+
+/// A part of a config that may take only so long, with all of its targets and their tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Numbers the parts of a config.
+    pub index: usize,
+    /// How long, from its first try on.
+    pub total: Duration,
+}
+
+/// Shadow traffic: `mirror`.
+#[derive(Debug)]
+pub struct Mirror {
+    /// Its target's place in the config.
+    pub path: String,
+    /// Its target.
+    pub leaf: Leaf,
+    /// The share of requests that are copied.
+    pub sample: f64,
 }
 
 /// Settings may be credentials (`aws-secret-access-key`): only their names are shown.
@@ -142,7 +182,10 @@ impl fmt::Debug for Leaf {
             .field("timeouts", &self.timeouts)
             .field("strict", &self.strict)
             .field("options", &options)
+            .field("parts", &self.parts)
             .field("watch", &self.watch)
+            .field("mirror", &self.mirror)
+            .field("guardrails", &self.guardrails)
             .finish()
     }
 }
@@ -202,18 +245,21 @@ pub struct TimeoutOverrides {
     /// See [`super::Timeouts`].
     pub first_byte: Option<Duration>,
     /// See [`super::Timeouts`].
+    pub first_token: Option<Duration>,
+    /// See [`super::Timeouts`].
     pub idle: Option<Duration>,
-    /// See [`super::Timeouts`]; on the root only.
+    /// The innermost that was given; see [`Policy::total`] and [`Leaf::parts`].
     pub total: Option<Duration>,
 }
 
 impl TimeoutOverrides {
-    /// These over those of the file. The total bounds the exchange, not its tries: it stays the file's.
+    /// These over those of the file, for one try. The total bounds more than one: it stays the file's here.
     #[must_use]
     pub fn over(self, file: Timeouts) -> Timeouts {
         Timeouts {
             connect: self.connect.unwrap_or(file.connect),
             first_byte: self.first_byte.unwrap_or(file.first_byte),
+            first_token: self.first_token.or(file.first_token),
             idle: self.idle.unwrap_or(file.idle),
             total: file.total,
         }

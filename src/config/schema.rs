@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     compile::keys::{Kind, SETTINGS},
+    guardrail_schema,
     providers::provider_names,
 };
 
@@ -37,6 +38,9 @@ pub fn schema() -> Value {
             "virtual_key": with_settings(VIRTUAL_KEY),
             "config": with_settings(CONFIG),
             "condition": object(CONDITION),
+            "guardrail": guardrail_schema::short(),
+            "hook": object(guardrail_schema::HOOK),
+            "check": object(guardrail_schema::CHECK),
             "credential": { "anyOf": [{ "type": "string" }, object(CREDENTIAL)] },
             "api_key": object(API_KEY),
             "core": { "type": "integer", "minimum": 0, "maximum": 1023 },
@@ -46,10 +50,10 @@ pub fn schema() -> Value {
 }
 
 /// A key, its type, and what it does.
-type Row = (&'static str, Type, &'static str);
+pub(super) type Row = (&'static str, Type, &'static str);
 
 /// The types of values.
-enum Type {
+pub(super) enum Type {
     Flag,
     Text,
     Texts,
@@ -67,7 +71,7 @@ enum Type {
     Either(&'static [Type]),
 }
 
-fn object(rows: &[Row]) -> Value {
+pub(super) fn object(rows: &[Row]) -> Value {
     let properties: Map<String, Value> =
         rows.iter().map(|row| (row.0.into(), field(row))).collect();
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
@@ -216,6 +220,7 @@ const LIMITS: &[Row] = &[
 const TIMEOUTS: &[Row] = &[
     ("connect", Type::Duration, "Resolve, connect and TLS handshake; 5s if not given."),
     ("first_byte", Type::Duration, "Until the answer's head; 600s if not given."),
+    ("first_token", Type::Duration, "Until a stream's first content; no bound if not given."),
     ("idle", Type::Duration, "Between two reads of the answer; 300s if not given."),
     ("total", Type::Duration, "The whole exchange with all attempts; 3600s if not given."),
 ];
@@ -261,11 +266,21 @@ const CONFIG: &[Row] = &[
     ("drop_params", Type::Texts, "Paths taken out of the body, e.g. messages[*].name."),
     ("strict_open_ai_compliance", Type::Flag, "Whether answers keep to OpenAI's fields."),
     ("retry", Type::Object(RETRY), "Extra tries of the same target."),
-    ("timeouts", Type::Object(TIMEOUTS), "Deadlines of this part; total at the top only."),
+    ("timeouts", Type::Object(TIMEOUTS), "Deadlines of this part; total bounds all of it."),
     ("cache", Type::Anything, "Loads without effect in this version."),
     ("cb_config", Type::Object(BREAKER), "The circuit breaker of each target."),
     ("affinity", Type::Object(AFFINITY), "loadbalance: what belongs together stays together."),
     ("rate_limit_aware", Type::Flag, "Pass over a target that said that it is out of quota."),
+    ("hedge", Type::Object(HEDGE), "A second target is asked if the first is slow."),
+    ("mirror", Type::Object(MIRROR), "A copy of requests to another target, its answer dropped."),
+    ("input_guardrails", Type::ListOf("guardrail"), "What is checked of requests."),
+    ("output_guardrails", Type::ListOf("guardrail"), "What is checked of answers."),
+    ("input_mutators", Type::ListOf("guardrail"), "What rewrites requests."),
+    ("output_mutators", Type::ListOf("guardrail"), "What rewrites answers."),
+    ("before_request_hooks", Type::ListOf("hook"), "input_guardrails in Portkey's long form."),
+    ("after_request_hooks", Type::ListOf("hook"), "output_guardrails in Portkey's long form."),
+    ("default_input_guardrails", Type::ListOf("guardrail"), "For every target; at the top only."),
+    ("default_output_guardrails", Type::ListOf("guardrail"), "For every target; at the top only."),
 ];
 
 const STRATEGY: &[Row] = &[
@@ -303,6 +318,20 @@ const STICKY: &[Row] = &[
 const AFFINITY: &[Row] = &[
     ("fields", Type::Texts, "As hash_fields of sticky; the conversation if not given."),
     ("prefix_bytes", Type::Number(16, 65_536), "How much of each counts; 4096 if not given."),
+];
+
+const HEDGE: &[Row] = &[
+    (
+        "after",
+        Type::Either(&[Type::Reference("duration"), Type::Choice(&["p95"])]),
+        "How long the first may take; p95: as long as 95 of 100 of its answers took lately.",
+    ),
+    ("max_ratio", Type::Number(0, 1), "The most hedges a request; 0.05 if not given."),
+];
+
+const MIRROR: &[Row] = &[
+    ("target", Type::Reference("config"), "One target."),
+    ("sample", Type::Number(0, 1), "The share of requests; 1 if not given."),
 ];
 
 const CONDITION: &[Row] = &[

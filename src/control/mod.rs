@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod check;
+pub mod explain;
 pub mod gateway;
 pub mod key_command;
 pub mod load;

@@ -63,6 +63,20 @@ pub fn refusal_body(kind: &str, message: &str, errors: &[String]) -> Vec<u8> {
     json.into_bytes()
 }
 
+/// The refusal of a guardrail: Portkey's body in every dialect, in one that Anthropic's SDKs read too.
+#[must_use]
+pub fn hooks_failed_body(dialect: Dialect, message: &str, hook_results: &str) -> Vec<u8> {
+    let mut json = Json::new();
+    json.open_object();
+    if dialect == Dialect::Anthropic {
+        json.key("type").text("error");
+    }
+    json.key("error");
+    write_openai("hooks_failed", message, None, None, &mut json);
+    json.key("hook_results").raw(hook_results).close_object();
+    json.into_bytes()
+}
+
 fn write_openai(
     kind: &str,
     message: &str,

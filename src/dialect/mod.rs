@@ -6,7 +6,7 @@ pub mod openai;
 mod read;
 pub mod speak;
 
-pub use error::{error_body, error_event, refusal_body};
+pub use error::{error_body, error_event, hooks_failed_body, refusal_body};
 
 use crate::chat::delta::Delta;
 

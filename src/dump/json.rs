@@ -61,6 +61,7 @@ struct JsonRecord<'a> {
     truncated: bool,
     client_gone: bool,
     hedged: bool,
+    mirror: bool,
     bytes_in: u64,
     bytes_out: u64,
     client: Option<&'a str>,
@@ -69,6 +70,7 @@ struct JsonRecord<'a> {
     conditions: &'a [String],
     open_breakers: &'a [String],
     balance: Vec<JsonAmount<'a>>,
+    guardrails: &'a [String],
     omitted: u64,
 }
 
@@ -111,6 +113,8 @@ struct JsonAttempt<'a> {
     ended_ns: Option<u64>,
     left: Option<&'a str>,
     detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -161,6 +165,7 @@ impl<'a> JsonRecord<'a> {
             truncated: record.truncated,
             client_gone: record.client_gone,
             hedged: record.hedged,
+            mirror: record.mirror,
             bytes_in: record.client_bytes_in,
             bytes_out: record.client_bytes_out,
             client: text(&record.client_address),
@@ -173,6 +178,7 @@ impl<'a> JsonRecord<'a> {
                 .iter()
                 .map(|(target, amount)| JsonAmount { target, amount: *amount })
                 .collect(),
+            guardrails: &record.guardrails,
             omitted: record.omitted,
         }
     }
@@ -230,5 +236,6 @@ fn attempt(attempt: &AttemptRecord) -> JsonAttempt<'_> {
         ended_ns: reached(attempt.ended),
         left: text(&attempt.left),
         detail: text(&attempt.detail),
+        role: text(&attempt.role),
     }
 }

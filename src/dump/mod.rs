@@ -17,12 +17,13 @@ mod when;
 
 use std::{
     io::{self, BufWriter, Write},
+    path::Path,
     process::ExitCode,
 };
 
 pub use args::Args;
 
-use crate::{base::units::UnixTime, io::log::system_clock};
+use crate::{base::units::UnixTime, io::log::system_clock, wire::record::Record};
 use source::Selection;
 
 /// Runs the program: results on stdout, everything else on stderr.
@@ -115,6 +116,21 @@ pub fn run_on(args: &Args, world: &World, out: &mut dyn Write) -> Result<Outcome
     list(args, &selection, &mut printer)
 }
 
+/// The one exchange of an id, or of its first digits, in a log directory.
+///
+/// # Errors
+/// Says why there is none, or that there are several.
+pub fn find(dir: &Path, id: &str) -> Result<Record, String> {
+    if !dir.is_dir() {
+        return Err(format!("{}: there is no such directory", dir.display()));
+    }
+    let found = Selection::of_id(id).and_then(|selection| one::find(&[dir.to_owned()], &selection));
+    found.map_err(|refusal| match refusal {
+        Refusal::Usage(message) | Refusal::Input(message) => message,
+        Refusal::Closed => "the output was closed".to_owned(),
+    })
+}
+
 /// All records of the selection, or the newest of them.
 fn list(args: &Args, selection: &Selection, printer: &mut Printer<'_>) -> Result<Outcome, Refusal> {
     let newest = args.newest.or((!args.json && !args.csv).then_some(NEWEST_DEFAULT));
@@ -160,7 +176,7 @@ impl<'a> Printer<'a> {
         })
     }
 
-    fn print(&mut self, records: &[crate::wire::record::Record]) -> io::Result<()> {
+    fn print(&mut self, records: &[Record]) -> io::Result<()> {
         match self {
             Printer::Table(table, out) => table.print(records, *out),
             Printer::Json(out) => records.iter().try_for_each(|record| json::write(record, *out)),

@@ -1,6 +1,9 @@
 //! `--id`: one exchange in full, its stages as a timeline.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use super::{
     Args, Outcome, Refusal, body, json, show,
@@ -20,7 +23,20 @@ pub(super) fn run(
     selection: &Selection,
     out: &mut dyn Write,
 ) -> Result<Outcome, Refusal> {
-    let mut records = source::all(&args.dirs, selection)?;
+    let record = find(&args.dirs, selection)?;
+    match args.json {
+        true => json::write(&record, out)?,
+        false => write(&record, out)?,
+    }
+    if args.bodies {
+        body::write(&args.dirs, record.request_id, out)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// The one exchange that is selected.
+pub(super) fn find(dirs: &[PathBuf], selection: &Selection) -> Result<Record, Refusal> {
+    let mut records = source::all(dirs, selection)?;
     let mut found: Vec<Record> = Vec::new();
     while let Some(record) = records.next()? {
         if found.len() < FOUND_MAX
@@ -30,24 +46,15 @@ pub(super) fn run(
         }
     }
     records.troubles.report();
-    match &found[..] {
-        [record] if args.json => json::write(record, out)?,
-        [record] => write(record, out)?,
-        [] => {
-            let message = "no exchange of that id is in the log; retention may have deleted it";
-            return Err(Refusal::Input(message.to_owned()));
-        }
-        several => {
-            let ids: Vec<_> =
-                several.iter().map(|one| format!("{:032x}", one.request_id)).collect();
-            let message = format!("several ids begin like that: {}", ids.join(", "));
-            return Err(Refusal::Input(message));
-        }
+    if found.len() > 1 {
+        let ids: Vec<_> = found.iter().map(|one| format!("{:032x}", one.request_id)).collect();
+        let message = format!("several ids begin like that: {}", ids.join(", "));
+        return Err(Refusal::Input(message));
     }
-    if args.bodies {
-        body::write(&args.dirs, found[0].request_id, out)?;
-    }
-    Ok(Outcome::Done)
+    found.pop().ok_or_else(|| {
+        let message = "no exchange of that id is in the log; retention may have deleted it";
+        Refusal::Input(message.to_owned())
+    })
 }
 
 fn write(record: &Record, out: &mut dyn Write) -> io::Result<()> {
@@ -103,6 +110,9 @@ fn write_decision(record: &Record, out: &mut dyn Write) -> io::Result<()> {
     }
     for (target, amount) in &record.balance {
         line(out, "balance", &format!("{} {amount}", show::printable(target)))?;
+    }
+    for found in &record.guardrails {
+        line(out, "guardrail", &show::printable(found))?;
     }
     match record.omitted {
         0 => Ok(()),
@@ -172,7 +182,11 @@ fn target(attempt: &AttemptRecord) -> String {
     let place =
         if attempt.virtual_key.is_empty() { &attempt.provider } else { &attempt.virtual_key };
     let credential = &attempt.credential;
-    let text = format!("{} {place}{credential}/{}", attempt.target, attempt.model);
+    let role = match &*attempt.role {
+        "" => String::new(),
+        role => format!(" ({role})"),
+    };
+    let text = format!("{} {place}{credential}/{}{role}", attempt.target, attempt.model);
     show::printable(&text).into_owned()
 }
 

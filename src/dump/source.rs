@@ -51,6 +51,11 @@ impl Selection {
         Ok(Selection { filter, since, until, id_prefix })
     }
 
+    /// The exchange of an id, or of its first digits.
+    pub(super) fn of_id(id: &str) -> Result<Selection, Refusal> {
+        Ok(Selection { id_prefix: Some(id_prefix(id)?), ..Selection::default() })
+    }
+
     fn admits(&self, record: &Record) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.matches(record))
     }

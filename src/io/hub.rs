@@ -90,6 +90,14 @@ impl Hub {
         Some(Arc::clone(table.entry(key).or_default()))
     }
 
+    /// The same for those who only look: `None` also if no core has met it yet.
+    #[must_use]
+    pub fn known_health(&self, key: u64) -> Option<Arc<Shared>> {
+        let [named_table, inline_table] = &self.health;
+        let table = if key & Watched::INLINE != 0 { inline_table } else { named_table };
+        table.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+
     /// Notes how the last reload went: `Some`: what was wrong with the file.
     pub fn reloaded(&self, refusal: Option<String>) {
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;

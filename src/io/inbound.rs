@@ -28,6 +28,8 @@ pub struct Inbound<R> {
     pages: Pages,
     ended: bool,
     received: u64,
+    /// What the last read brought, in bytes: what the next one is taken to need.
+    usual: usize,
 }
 
 /// The reader, or the loop that it was moved into by the first read. One loop a connection: a future made anew for
@@ -70,6 +72,7 @@ impl<R: Reader> Inbound<R> {
             pages,
             ended: false,
             received: 0,
+            usual: 0,
         }
     }
 
@@ -144,7 +147,10 @@ impl<R: Reader> Inbound<R> {
         self.join(buffer);
         match &result {
             Ok(0) | Err(_) => self.ended = true,
-            Ok(count) => self.received += *count as u64,
+            Ok(count) => {
+                self.received += *count as u64;
+                self.usual = *count;
+            }
         }
         Poll::Ready(result)
     }
@@ -192,9 +198,9 @@ impl<R: Reader> Inbound<R> {
             std::mem::take(&mut self.buffer)
         } else if self.buffer.is_empty() {
             // The buffer itself serves where it holds nothing: no byte is copied then.
-            self.pages.for_read(std::mem::take(&mut self.buffer))
+            self.pages.for_read(std::mem::take(&mut self.buffer), self.usual)
         } else {
-            self.pages.for_read(BytesMut::new())
+            self.pages.for_read(BytesMut::new(), self.usual)
         };
         self.hatch.empty.set(Some(buffer));
         self.reading = true;

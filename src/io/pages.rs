@@ -40,14 +40,16 @@ impl Pages {
     }
 
     /// A buffer for a read that begins now: the empty `own` if its tail or its consumed front has room, else a pooled
-    /// one; a small one if many reads wait already. It counts as begun.
-    pub fn for_read(&self, mut own: BytesMut) -> BytesMut {
+    /// one; a small one if many reads wait already. Room is what the `usual` read takes: a message that is read in two
+    /// pieces costs an operation more. It counts as begun.
+    pub fn for_read(&self, mut own: BytesMut, usual: usize) -> BytesMut {
         if self.read_begun() > limits::WHOLE_READS_MAX {
             self.give(own);
             return BytesMut::with_capacity(limits::SMALL_READ_BYTES);
         }
         let whole = own.capacity() > 0 && own.try_reclaim(limits::READ_BUFFER_BYTES);
-        if whole || own.capacity() >= limits::READ_BYTES_MIN {
+        let room = usual.clamp(limits::READ_BYTES_MIN, limits::READ_BUFFER_BYTES);
+        if whole || own.capacity() >= room {
             return own;
         }
         self.take()
@@ -94,12 +96,12 @@ mod tests {
     fn reads_beyond_the_bound_wait_with_small_buffers_until_others_end() {
         let pages = Pages::new();
         for _ in 0..limits::WHOLE_READS_MAX {
-            assert!(pages.for_read(BytesMut::new()).capacity() >= limits::READ_BUFFER_BYTES);
+            assert!(pages.for_read(BytesMut::new(), 0).capacity() >= limits::READ_BUFFER_BYTES);
         }
-        assert!(pages.for_read(BytesMut::new()).capacity() < limits::READ_BYTES_MIN);
+        assert!(pages.for_read(BytesMut::new(), 0).capacity() < limits::READ_BYTES_MIN);
         pages.read_ended();
         pages.read_ended();
-        assert!(pages.for_read(BytesMut::new()).capacity() >= limits::READ_BUFFER_BYTES);
+        assert!(pages.for_read(BytesMut::new(), 0).capacity() >= limits::READ_BUFFER_BYTES);
     }
 
     #[test]

@@ -18,6 +18,25 @@ pub enum First<A, B> {
     Right(B),
 }
 
+/// Runs all until all are ready; what they made is in their order.
+pub async fn all<T>(futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>) -> Vec<T> {
+    let mut running: Vec<_> = futures.into_iter().map(|future| (Some(future), None)).collect();
+    poll_fn(|cx| {
+        let mut ready = true;
+        for (future, made) in &mut running {
+            if let Some(pending) = future {
+                match pending.as_mut().poll(cx) {
+                    Poll::Ready(value) => (*future, *made) = (None, Some(value)),
+                    Poll::Pending => ready = false,
+                }
+            }
+        }
+        if ready { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, made)| made).collect()
+}
+
 /// Runs both until one is ready; the other is dropped.
 pub fn race<A, B>(
     mut left: impl Future<Output = A> + Unpin,

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::{
     base::{
-        fault::{Fault, Kind},
+        fault::{Deadline, Fault, Kind},
         ids::RequestId,
         units::{Instant, UnixTime},
     },
@@ -56,7 +56,7 @@ pub struct Entry<'e> {
     pub status: u16,
     /// What went wrong, if the exchange ended in a fault of its own.
     pub fault: Option<Fault>,
-    /// Tries, in order.
+    /// Tries, in the order in which they were left; the last is the one that answered, or that runs.
     pub attempts: Vec<Attempt<'e>>,
     /// What it used.
     pub usage: Option<Usage>,
@@ -80,19 +80,25 @@ pub struct Entry<'e> {
     pub open_breakers: Vec<String>,
     /// What the balances saw.
     pub balance: Vec<(String, u64)>,
+    /// What guardrails found: the target's place, the side, and the outcome in words.
+    pub guardrails: Vec<String>,
     /// The client asked for a stream.
     pub stream: bool,
     /// The upstream broke after the commit point.
     pub truncated: bool,
     /// The client went away before the end.
     pub client_gone: bool,
+    /// A second try was sent beside a slow one.
+    pub hedged: bool,
+    /// It is a copy that went to a mirror: no client waited for it.
+    pub mirror: bool,
 }
 
 /// One try of one target.
 #[derive(Debug, Default)]
 pub struct Attempt<'e> {
-    /// Its place in the config.
-    pub target: Text<'e>,
+    /// Its place in the config; the answer's head says it too.
+    pub target: Rc<str>,
     /// The provider.
     pub provider: &'static str,
     /// The virtual key.
@@ -111,6 +117,8 @@ pub struct Attempt<'e> {
     pub left: &'static str,
     /// A sentence more about that.
     pub detail: Text<'e>,
+    /// What it was besides one of the walk's: `hedge`.
+    pub role: &'static str,
 }
 
 impl<'e> Entry<'e> {
@@ -141,6 +149,7 @@ impl<'e> Entry<'e> {
         let open_breakers: SmallVec<[&str; 2]> = lent(&self.open_breakers, String::as_str);
         let balance: SmallVec<[(&str, u64); 2]> =
             lent(&self.balance, |(label, amount)| (&**label, *amount));
+        let guardrails: SmallVec<[&str; 2]> = lent(&self.guardrails, String::as_str);
         let own_trace = self.request_id.digits();
         let last = self.attempts.last();
         use_it(&RecordRef {
@@ -181,10 +190,12 @@ impl<'e> Entry<'e> {
             open_breakers: &open_breakers,
             balance: &balance,
             omitted: 0,
+            guardrails: &guardrails,
             stream: self.stream,
             truncated: self.truncated,
             client_gone: self.client_gone,
-            hedged: false,
+            hedged: self.hedged,
+            mirror: self.mirror,
         })
     }
 }
@@ -210,6 +221,7 @@ impl Attempt<'_> {
             ended: self.ended,
             left: self.left,
             detail: &self.detail,
+            role: self.role,
         }
     }
 }
@@ -245,7 +257,13 @@ pub fn kind_word(kind: Kind) -> &'static str {
         Kind::ContentType => "content_type",
         Kind::BodyTooLarge => "body_too_large",
         Kind::HeadTooLarge => "head_too_large",
-        Kind::Timeout => "timeout",
+        Kind::Timeout(Deadline::Body) => "timeout_body",
+        Kind::Timeout(Deadline::Send) => "timeout_send",
+        Kind::Timeout(Deadline::Request) => "timeout_request",
+        Kind::Timeout(Deadline::FirstByte) => "timeout_first_byte",
+        Kind::Timeout(Deadline::FirstToken) => "timeout_first_token",
+        Kind::Timeout(Deadline::Idle) => "timeout_idle",
+        Kind::Timeout(Deadline::Total) => "timeout_total",
         Kind::ConnectTimeout => "timeout_connect",
         Kind::Unreachable => "unreachable",
         Kind::Protocol => "protocol",
@@ -256,5 +274,6 @@ pub fn kind_word(kind: Kind) -> &'static str {
         Kind::Bug => "bug",
         Kind::HostRefused => "host_refused",
         Kind::NotImplemented => "not_implemented",
+        Kind::Guardrail => "guardrail",
     }
 }

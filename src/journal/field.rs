@@ -211,6 +211,7 @@ pub static FIELDS: &[Field] = &[
     field("truncated", Kind::Flag, "the upstream broke off", |r| Value::Flag(r.truncated)),
     field("client_gone", Kind::Flag, "the client went away", |r| Value::Flag(r.client_gone)),
     field("hedged", Kind::Flag, "a hedge was sent", |r| Value::Flag(r.hedged)),
+    field("mirror", Kind::Flag, "a copy that went to a mirror", |r| Value::Flag(r.mirror)),
     field("bytes_in", Kind::Bytes, "bytes from the client", |r| number(r.client_bytes_in)),
     field("bytes_out", Kind::Bytes, "bytes to the client", |r| number(r.client_bytes_out)),
     field("client", Kind::Text, "client's address and port", |r| text(&r.client_address)),

@@ -74,6 +74,23 @@ impl Drop for UpstreamPlace {
     }
 }
 
+/// How guardrails ended.
+#[derive(Debug, Default)]
+pub struct GuardrailCounts {
+    /// They held.
+    pub passed: Counter,
+    /// They failed and let it through.
+    pub failed: Counter,
+    /// They denied.
+    pub denied: Counter,
+    /// Checks that could not be made.
+    pub errors: Counter,
+    /// Calls that nobody waits for and that were not made: too much was under way.
+    pub not_called: Counter,
+    /// What calls that nobody waits for hold, in bytes.
+    pub unawaited_bytes: Gauge,
+}
+
 /// How late a core's event loop comes to what is due.
 #[derive(Debug)]
 pub struct Lag {
@@ -122,6 +139,12 @@ pub struct Counters {
     pub exchanges: Counter,
     /// Attempts made.
     pub attempts: Counter,
+    /// Second tries sent beside slow ones.
+    pub hedges: Counter,
+    /// Copies sent to mirrors.
+    pub mirrors: Counter,
+    /// Copies not sent, for want of room.
+    pub mirrors_skipped: Counter,
     /// Exchanges whose client went away.
     pub clients_gone: Counter,
     /// Streams that broke after the commit point.
@@ -140,6 +163,8 @@ pub struct Counters {
     pub refused_in_flight: Counter,
     /// Exchanges refused because `limits.memory` was.
     pub refused_memory: Counter,
+    /// Guardrails by how they ended, of those that ran.
+    pub guardrails: GuardrailCounts,
     /// What is counted when an exchange ends.
     pub ended: Tally,
     /// How late the event loop is.

@@ -5,6 +5,7 @@ pub mod field;
 pub mod histogram;
 pub mod metrics;
 pub mod query;
+pub mod retrace;
 pub mod slow;
 pub mod tally;
 pub mod view;

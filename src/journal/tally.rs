@@ -101,8 +101,9 @@ impl Tally {
     }
 
     fn note_further_attempts(&self, entry: &Entry<'_>) {
-        for pair in entry.attempts.windows(2) {
-            let again = pair[0].target == pair[1].target;
+        let walked = || entry.attempts.iter().filter(|attempt| attempt.role.is_empty());
+        for (before, after) in walked().zip(walked().skip(1)) {
+            let again = before.target == after.target;
             if again { &self.retries } else { &self.fallbacks }.add(1);
         }
     }

@@ -88,11 +88,12 @@ pub fn tokens(record: &Record) -> Option<u64> {
     Some(input_tokens(record)?.saturating_add(output_tokens(record)?))
 }
 
-/// Attempts that tried the same target again.
+/// Attempts that tried the same target again; hedges are none.
 #[must_use]
 pub fn retries(record: &Record) -> u64 {
-    let pairs = record.attempts.windows(2);
-    pairs.filter(|pair| pair[0].target == pair[1].target).count() as u64
+    let walked = || record.attempts.iter().filter(|attempt| attempt.role.is_empty());
+    let pairs = walked().zip(walked().skip(1));
+    pairs.filter(|(before, after)| before.target == after.target).count() as u64
 }
 
 /// The model that served, else the one that was asked for.

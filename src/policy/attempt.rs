@@ -32,6 +32,12 @@ pub enum Outcome {
     RequestTimeout,
     /// This target cannot take the request; nothing was sent.
     Unfit,
+    /// A guardrail denied: a 446 of Trunkline's.
+    Denied {
+        /// Whether it was the target's answer that was denied: another may do better. The same request would be denied
+        /// again.
+        answer: bool,
+    },
 }
 
 /// Why nothing usable came back.
@@ -86,7 +92,7 @@ pub struct Shown<'p> {
 }
 
 /// A walk through a plan. Ends after at most the sum of `attempts + 1` over its leaves.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Walk<'p> {
     route: Route<'p>,
     current: Option<LeafRef<'p>>,
@@ -142,6 +148,16 @@ impl<'p> Walk<'p> {
     pub fn pass_over(&mut self, now: Instant) -> Option<Step<'p>> {
         let next = self.route.next_after(self.current?, |_| true)?;
         Some(self.begin(Some(next), now))
+    }
+
+    /// Where a second try goes beside the one that was handed out last: to the target that a failure would lead to, or
+    /// if there is none, to the same.
+    #[must_use]
+    pub fn beside(&self) -> Option<LeafRef<'p>> {
+        match self.route.next_after(self.current?, |_| true) {
+            Some(Place::Leaf(leaf)) => Some(leaf),
+            Some(Place::Refused(_)) | None => self.current,
+        }
     }
 
     /// The try whose answer the client gets: the last one that brought a real answer or a network fault. Only if
@@ -230,6 +246,7 @@ enum Again {
 fn retryable(retry: &Retry, outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Status { code: 200..=204, .. } | Outcome::Unfit => false,
+        Outcome::Denied { answer } => *answer && retry.on_status_codes.contains(&DENIED_STATUS),
         Outcome::Network(fault) => match fault {
             Network::StreamError { status } => retry.on_status_codes.contains(&stands_for(*status)),
             _ => true,
@@ -259,6 +276,7 @@ pub(super) fn statuses(outcome: &Outcome) -> SmallVec<[u16; 2]> {
         Outcome::Unfit => smallvec![],
         Outcome::Status { code, .. } => smallvec![*code],
         Outcome::RequestTimeout => smallvec![408],
+        Outcome::Denied { .. } => smallvec![DENIED_STATUS],
         Outcome::Network(fault) => match fault {
             Network::Unreachable | Network::Protocol | Network::Truncated => smallvec![500, 502],
             Network::ConnectTimeout => smallvec![503, 504],
@@ -284,6 +302,11 @@ fn back_off(retries_made: u32, jitter: bool, dice: u64) -> Duration {
     let extra_nanos = (span_nanos * u128::from(dice)) >> u64::BITS;
     wait.saturating_add(Duration::from_nanos(u64::try_from(extra_nanos).unwrap_or(u64::MAX)))
 }
+
+/// The status of what a guardrail denied.
+pub const DENIED_STATUS: u16 = 446;
+/// The status of what a guardrail failed and let through.
+pub const FAILED_STATUS: u16 = 246;
 
 /// How long an upstream asks to wait: the first of `retry-after-ms`, `x-ms-retry-after-ms` and `retry-after` that is
 /// there decides. Whole numbers only: HTTP dates are ignored, as Portkey does.

@@ -25,6 +25,12 @@ pub struct Candidate<'p> {
     pub load: Load,
 }
 
+/// Whether a request is one of this share of all, at this place of the config.
+#[must_use]
+pub fn is_drawn(seed: u64, path: &str, share: f64) -> bool {
+    unit_interval(mix(seed ^ hash(path))) < share
+}
+
 /// Draws one of several weights: each with its share of their sum, weight 0 never. `None` if no weight is above 0.
 /// A pure function of the seed and the node's path, so that two nodes of one request draw independently.
 #[must_use]
@@ -48,12 +54,21 @@ pub fn draw(seed: u64, path: &str, weights: impl Iterator<Item = f64> + Clone) -
 /// then be answering is smaller.
 #[must_use]
 pub fn better_of_two(seed: u64, path: &str, candidates: &[Candidate<'_>]) -> Option<usize> {
+    let (first, second) = two_drawn(seed, path, candidates)?;
+    let cost = |at: usize| candidates.get(at).map_or(u128::MAX, |one| cost(one.load));
+    Some(second.filter(|second| cost(*second) < cost(first)).unwrap_or(first))
+}
+
+/// Two different ones that are drawn by weight; only one if no other has a weight.
+pub(super) fn two_drawn(
+    seed: u64,
+    path: &str,
+    candidates: &[Candidate<'_>],
+) -> Option<(usize, Option<usize>)> {
     let weights = candidates.iter().map(|candidate| candidate.weight);
     let first = draw(seed, path, weights.clone())?;
     let others = weights.enumerate().map(|(at, weight)| if at == first { 0.0 } else { weight });
-    let Some(second) = draw(mix(seed), path, others) else { return Some(first) };
-    let cost = |at: usize| candidates.get(at).map_or(u128::MAX, |one| cost(one.load));
-    Some(if cost(second) < cost(first) { second } else { first })
+    Some((first, draw(mix(seed), path, others)))
 }
 
 fn cost(load: Load) -> u128 {

@@ -61,7 +61,7 @@ pub enum Verdict {
 /// What an outcome says of its target. A network fault counts as each status that it stands for.
 #[must_use]
 pub fn verdict(breaker: &Breaker, outcome: &Outcome) -> Verdict {
-    if *outcome == Outcome::Unfit {
+    if matches!(outcome, Outcome::Unfit | Outcome::Denied { .. }) {
         return Verdict::Nothing;
     }
     let fails = |status: &u16| match &breaker.failure_status_codes {

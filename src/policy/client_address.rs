@@ -27,6 +27,15 @@ impl fmt::Display for Hop {
     }
 }
 
+/// IPv4 as IPv4, also where a socket for both kinds shows it inside IPv6 (`::ffff:192.0.2.1`).
+#[must_use]
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
 /// The client behind `peer`, given the values of `X-Forwarded-For` in the order of their lines. `None`: the peer
 /// itself. Each proxy appends whom it was called by, so the list is read from its end: the first address that is not
 /// a trusted proxy is the client, and whatever stands before it is the client's own word. If all are trusted, it is

@@ -71,8 +71,31 @@ pub fn decide<'p>(
         Then::Target(index) => targets.get(*index).ok_or(Refusal::NoTarget)?,
         Then::Unknown(name) => return Err(Refusal::UnknownTarget(name)),
     };
-    let name = target.name.as_deref().unwrap_or_default();
-    Ok((Decided { path: &node.path, condition, target: name }, target))
+    Ok((Decided::new(node, condition, target), target))
+}
+
+/// Everything that a conditional node could choose.
+pub(super) fn could_decide(node: &Node) -> impl Iterator<Item = (Decided<'_>, &Node)> {
+    let (conditions, default, targets) = match &node.kind {
+        NodeKind::Conditional { conditions, default, targets } => {
+            (conditions.as_deref().unwrap_or_default(), default.as_ref(), targets.as_slice())
+        }
+        _ => (&[][..], None, &[][..]),
+    };
+    let of_conditions =
+        conditions.iter().enumerate().map(|(at, condition)| (Some(at), &condition.then));
+    of_conditions.chain(default.map(|then| (None, then))).filter_map(move |(condition, then)| {
+        let Then::Target(index) = then else { return None };
+        let target = targets.get(*index)?;
+        Some((Decided::new(node, condition, target), target))
+    })
+}
+
+impl<'p> Decided<'p> {
+    fn new(node: &'p Node, condition: Option<usize>, target: &'p Node) -> Decided<'p> {
+        let name = target.name.as_deref().unwrap_or_default();
+        Decided { path: &node.path, condition, target: name }
+    }
 }
 
 fn first_that_holds<'p>(
@@ -333,20 +356,25 @@ impl fmt::Display for Decided<'_> {
     }
 }
 
-impl From<Refusal<'_>> for Fault {
+impl fmt::Display for Refusal<'_> {
     /// In Portkey's own words.
-    fn from(refusal: Refusal<'_>) -> Fault {
-        let message: Cow<'static, str> = match refusal {
-            Refusal::NoConditions => "No conditions passed in the query router".into(),
-            Refusal::NoTarget => "Query router did not resolve to any valid target".into(),
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NoConditions => f.write_str("No conditions passed in the query router"),
+            Refusal::NoTarget => f.write_str("Query router did not resolve to any valid target"),
             Refusal::UnknownTarget(name) => {
-                format!("Invalid target name found in the query router: {name}").into()
+                write!(f, "Invalid target name found in the query router: {name}")
             }
             Refusal::UnsupportedOperator(operator) => {
-                format!("Unsupported operator used in the query router: {operator}").into()
+                write!(f, "Unsupported operator used in the query router: {operator}")
             }
-        };
-        Fault::new(Stage::Plan, Source::Client, Kind::BadConfig, message)
+        }
+    }
+}
+
+impl From<Refusal<'_>> for Fault {
+    fn from(refusal: Refusal<'_>) -> Fault {
+        Fault::new(Stage::Plan, Source::Client, Kind::BadConfig, refusal.to_string())
     }
 }
 

@@ -7,7 +7,10 @@ use crate::{
     config::policy::{Leaf, Node, NodeKind, Policy},
 };
 
-use super::breaker::Stage;
+use super::{
+    breaker::Stage,
+    condition::{Decided, could_decide},
+};
 
 /// What is known of one target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,8 +29,17 @@ pub struct Seen {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     seen: SmallVec<[Seen; 4]>,
-    /// Hashes that a record holds; of a request that runs there are none yet.
+    /// What a record holds; of a request that runs there is none yet.
+    recalled: Option<Box<Recalled>>,
+}
+
+/// What a record holds of a decision besides the health of targets, because the request itself is not in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Recalled {
+    /// The hashes by which balances chose, by the balance's place.
     hashes: Vec<(String, u64)>,
+    /// What conditional strategies chose, as [`Decided`] is written.
+    conditions: Vec<String>,
 }
 
 /// Latency and running requests of a target or of a group.
@@ -51,12 +63,21 @@ pub struct Noted {
 impl Snapshot {
     /// A snapshot of these, in the order of the policy's watched targets.
     pub fn of(seen: impl IntoIterator<Item = Seen>) -> Snapshot {
-        Snapshot { seen: seen.into_iter().collect(), hashes: Vec::new() }
+        Snapshot { seen: seen.into_iter().collect(), recalled: None }
     }
 
     /// The hash by which the balance at this place chose.
     pub(super) fn hash(&self, path: &str) -> Option<u64> {
-        self.hashes.iter().find(|(known, _)| known == path).map(|(_, hash)| *hash)
+        let hashes = &self.recalled.as_ref()?.hashes;
+        hashes.iter().find(|(known, _)| known == path).map(|(_, hash)| *hash)
+    }
+
+    /// What the conditional strategy at this place chose.
+    pub(super) fn decided<'p>(&self, node: &'p Node) -> Option<(Decided<'p>, &'p Node)> {
+        let conditions = &self.recalled.as_ref()?.conditions;
+        let is_recorded =
+            |(decided, _): &(Decided<'p>, &'p Node)| conditions.contains(&decided.to_string());
+        could_decide(node).find(is_recorded)
     }
 
     /// Nothing is known, or asked for.
@@ -153,6 +174,7 @@ impl Snapshot {
         policy: &Policy,
         open_breakers: &[String],
         balance: &[(String, u64)],
+        conditions: &[String],
     ) -> Snapshot {
         let hashes = balance.iter().filter_map(|(label, hash)| {
             let path = label.strip_suffix(HASH)?.strip_suffix(' ')?;
@@ -179,7 +201,8 @@ impl Snapshot {
                 in_flight: amount(IN_FLIGHT),
             }
         });
-        Snapshot { seen: seen.collect(), hashes: hashes.collect() }
+        let recalled = Recalled { hashes: hashes.collect(), conditions: conditions.to_vec() };
+        Snapshot { seen: seen.collect(), recalled: Some(Box::new(recalled)) }
     }
 }
 

@@ -48,6 +48,23 @@ pub fn identify<'r>(
     Ok(caller)
 }
 
+/// The same where it is said who is calling, and the key itself is not shown: as if it came in the first carrier.
+pub fn identify_as<'r>(headers: HeaderLookup<'_, 'r>, config: &Config, id: ApiKeyId) -> Caller<'r> {
+    let mut caller = Caller { api_key: Some(id), ..Caller::default() };
+    caller.carrier = Some(Carrier::PortkeyApiKey);
+    caller.withheld.insert(Carrier::PortkeyApiKey);
+    for carrier in Carrier::ALL.into_iter().skip(1) {
+        let Some(text) = carrier.read(headers) else { continue };
+        match known(config, text) {
+            Some(_) => caller.withheld.insert(carrier),
+            None => {
+                caller.own_credential.get_or_insert(Credential(text));
+            }
+        }
+    }
+    caller
+}
+
 /// Who is calling.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Caller<'r> {

@@ -25,27 +25,28 @@ pub fn plan_with<'p>(
     facts: &Facts<'_>,
     health: &Snapshot,
 ) -> Plan<'p> {
-    let mut plan = Plan {
-        places: SmallVec::new(),
-        levels: SmallVec::new(),
-        decided: SmallVec::new(),
-        skipped: Vec::new(),
-        hashed: Vec::new(),
-    };
+    let mut plan = Plan::default();
     plan.add(&policy.root, Given { seed, facts, health }, None);
     plan
 }
 
 /// What a plan is made from.
 #[derive(Clone, Copy)]
-struct Given<'g> {
-    seed: u64,
-    facts: &'g Facts<'g>,
-    health: &'g Snapshot,
+pub(super) struct Given<'g> {
+    pub seed: u64,
+    pub facts: &'g Facts<'g>,
+    pub health: &'g Snapshot,
+}
+
+impl Given<'_> {
+    /// What a conditional strategy chooses: what a record says that it chose, else by its conditions.
+    pub fn decide<'p>(&self, node: &'p Node) -> Result<(Decided<'p>, &'p Node), Refusal<'p>> {
+        self.health.decided(node).map_or_else(|| decide(node, self.facts), Ok)
+    }
 }
 
 /// Leaves in trying order, each with the fallback levels that enclose it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Plan<'p> {
     places: SmallVec<[Place<'p>; 4]>,
     levels: SmallVec<[Level<'p>; 4]>,
@@ -173,7 +174,7 @@ impl<'p> Plan<'p> {
                     self.add_fallback(codes, usable.into_iter(), given, level);
                 }
             }
-            NodeKind::Conditional { .. } => match decide(node, given.facts) {
+            NodeKind::Conditional { .. } => match given.decide(node) {
                 Ok((decided, target)) => {
                     self.decided.push(decided);
                     self.add(target, given, level);
@@ -184,16 +185,14 @@ impl<'p> Plan<'p> {
     }
 
     /// One child of a balance.
-    fn choose(&mut self, node: &'p Node, balance: &Balance, given: Given<'_>) -> Option<&'p Node> {
+    pub(super) fn choose(
+        &mut self,
+        node: &'p Node,
+        balance: &Balance,
+        given: Given<'_>,
+    ) -> Option<&'p Node> {
         let usable = self.usable(node, given.health);
-        let candidates: SmallVec<[Candidate<'p>; 8]> = usable
-            .iter()
-            .map(|target| Candidate {
-                name: target.name.as_deref().unwrap_or(&target.path),
-                weight: target.weight,
-                load: given.health.load(target),
-            })
-            .collect();
+        let candidates = candidates(&usable, given.health);
         let by_weight =
             || draw(given.seed, &node.path, candidates.iter().map(|candidate| candidate.weight));
         let chosen = match balance {
@@ -215,7 +214,7 @@ impl<'p> Plan<'p> {
 
     /// The children that may be tried: without those whose breaker is open, unless all are; then without those that
     /// are out of quota, or if all are, the one that has some again first.
-    fn usable(&mut self, node: &'p Node, health: &Snapshot) -> SmallVec<[&'p Node; 8]> {
+    pub(super) fn usable(&mut self, node: &'p Node, health: &Snapshot) -> SmallVec<[&'p Node; 8]> {
         let mut usable: SmallVec<[&'p Node; 8]> = drawable(node).collect();
         if health.is_empty() {
             return usable;
@@ -271,6 +270,19 @@ impl<'p> Plan<'p> {
             }
         }
     }
+}
+
+/// The targets of a balance, as what chooses among them sees them.
+pub(super) fn candidates<'p>(
+    targets: &[&'p Node],
+    health: &Snapshot,
+) -> SmallVec<[Candidate<'p>; 8]> {
+    let candidate = |target: &&'p Node| Candidate {
+        name: target.name.as_deref().unwrap_or(&target.path),
+        weight: target.weight,
+        load: health.load(target),
+    };
+    targets.iter().map(candidate).collect()
 }
 
 /// A plan, borrowed: in slices, whose lifetimes may shrink to that of the walk.

@@ -58,6 +58,8 @@ pub struct RequestOptions<'r> {
     pub lenient: bool,
     /// `x-portkey-debug: false`: bodies of this request are never logged.
     pub bodies_private: bool,
+    /// Guardrails for every target, JSON: of requests, and of answers.
+    pub guardrails: [Option<&'r str>; 2],
     /// Provider-specific headers: lower-case name without `x-portkey-`, and value.
     pub provider_options: Vec<(Cow<'r, str>, &'r str)>,
 }
@@ -83,6 +85,8 @@ impl<'r> RequestOptions<'r> {
             b"forward-headers" => self.forward_headers = forward_headers(header)?,
             b"strict-open-ai-compliance" => self.lenient = header.is_false(),
             b"debug" => self.bodies_private = header.is_false(),
+            b"default-input-guardrails" => self.guardrails[0] = header.text()?,
+            b"default-output-guardrails" => self.guardrails[1] = header.text()?,
             name => self.take_provider_option(name, header)?,
         }
         Ok(())

@@ -117,6 +117,13 @@ impl<'a> Choice<'a> {
         Some(Reach { adapter, virtual_key, filled })
     }
 
+    /// The virtual key and the provider of a leaf, whether or not it can take the request.
+    #[must_use]
+    pub fn leads_to(&self, leaf: &Leaf) -> Option<(Option<VirtualKeyId>, &'static dyn Adapter)> {
+        let reach = self.reach(leaf)?;
+        Some((reach.virtual_key.map(|(id, _)| id), reach.adapter))
+    }
+
     /// Whether the credential of a leaf is Trunkline's: its virtual key's, or one in the operator's own config.
     pub(super) fn is_held(&self, leaf: &Leaf, reach: &Reach<'_>) -> bool {
         reach.virtual_key.is_some() || (leaf.api_key.is_some() && !self.policy().inline)
@@ -218,13 +225,16 @@ pub(super) struct Reach<'a> {
     pub filled: bool,
 }
 
-/// Visits every leaf, in the order of the config, until one is refused.
+/// Visits every leaf and its mirror, in the order of the config, until one is refused.
 pub(super) fn each_leaf(
     node: &Node,
     visit: &mut dyn FnMut(&Leaf) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     match &node.kind {
-        NodeKind::Leaf(leaf) => visit(leaf),
+        NodeKind::Leaf(leaf) => {
+            visit(leaf)?;
+            leaf.mirror.as_ref().map_or(Ok(()), |mirror| visit(&mirror.leaf))
+        }
         _ => node.children().iter().try_for_each(|child| each_leaf(child, visit)),
     }
 }
@@ -313,17 +323,7 @@ impl fmt::Debug for Lookups<'_> {
 }
 
 /// One leaf that says nothing: the request fills it.
-static BARE: LazyLock<Policy> = LazyLock::new(|| Policy {
-    root: Node {
-        path: "config".to_owned(),
-        name: None,
-        weight: 1.0,
-        kind: NodeKind::Leaf(Box::default()),
-    },
-    inline: false,
-    digest: [0; 32],
-    watched: Vec::new(),
-});
+static BARE: LazyLock<Policy> = LazyLock::new(Policy::bare);
 
 // Portkey's own words.
 const NO_TARGET: &str = "Either x-portkey-config or x-portkey-provider header is required";

@@ -78,6 +78,14 @@ pub struct Seen {
     pub withhold: bool,
     /// The event is an error: its message, and the status it stands for.
     pub error: Option<StreamError>,
+    /// The event should be JSON and is not.
+    pub unreadable: bool,
+}
+
+/// Whether an event's data is no JSON. Nothing at all is not held against a stream.
+fn is_unreadable(data: &[u8]) -> bool {
+    let said = !data.trim_ascii().is_empty();
+    said && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err()
 }
 
 /// An error event inside a stream of status 200.

@@ -26,6 +26,7 @@ use crate::{
         tls::{self, MaybeTlsReader, MaybeTlsWriter, ServerConfig},
     },
     journal::metrics::Counters,
+    policy::client_address,
     wire::proxy::ProxyError,
 };
 
@@ -78,6 +79,7 @@ impl<N: Net> Gateway<N> {
 
     /// Begins to serve one connection; returns at once.
     pub fn connected(&self, reader: N::Reader, writer: N::Writer, peer: SocketAddr) {
+        let peer = client_address::canonical(peer);
         let core = Rc::clone(&self.core);
         core.counters.connections.add(1);
         if self.connections.open.get() >= self.connections_max {
@@ -108,7 +110,7 @@ impl<N: Net> Gateway<N> {
     pub async fn drained(&self) {
         let gone = poll_fn(|cx| {
             if self.connections.open.get() == 0 {
-                return Poll::Ready(());
+                return self.core.mirrors.poll_none(cx);
             }
             *self.connections.waiting.borrow_mut() = Some(cx.waker().clone());
             Poll::Pending

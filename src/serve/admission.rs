@@ -167,6 +167,46 @@ impl Hold {
     }
 }
 
+/// What a try beside an exchange holds: a hedge, a mirror. Dropping it gives it back.
+pub struct Aside {
+    admission: Rc<Admission>,
+    own: u64,
+    /// Bytes of an answer that is held back.
+    answer: u64,
+}
+
+impl Aside {
+    /// Holds nothing of its own: the exchange does.
+    pub fn of_exchange(admission: &Rc<Admission>) -> Aside {
+        Aside { admission: Rc::clone(admission), own: 0, answer: 0 }
+    }
+
+    /// Takes room for one more try with a request of so many bytes, if there is some.
+    pub fn take(admission: &Rc<Admission>, bytes: usize) -> Option<Aside> {
+        let own = limits::EXCHANGE_BYTES + bytes as u64;
+        let taken = admission.memory.take(own);
+        taken.then(|| {
+            admission.show();
+            Aside { admission: Rc::clone(admission), own, answer: 0 }
+        })
+    }
+
+    /// Counts an answer that is held back.
+    pub fn answer(&mut self, bytes: usize) {
+        let bytes = if bytes <= limits::READ_BUFFER_BYTES { 0 } else { bytes };
+        self.admission.change(&mut self.answer, bytes);
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if self.own + self.answer > 0 {
+            self.admission.memory.give(self.own + self.answer);
+            self.admission.show();
+        }
+    }
+}
+
 impl Admission {
     fn change(&self, held: &mut u64, bytes: usize) {
         let bytes = bytes as u64;

@@ -1,20 +1,21 @@
 //! Walks the plan: tries targets until one answers well enough, and passes its answer on.
 
-use std::borrow::Cow;
+use std::{rc::Rc, sync::Arc};
+
+use smallvec::SmallVec;
 
 use super::{
+    Core,
+    attempt::{Reached, Tried, note_fault, note_left, outcome_of},
     care::Care,
     client::{Client, Interrupted, gone},
     connection::{After, Incoming},
-    outgoing::{Outgoing, Sources},
-    outgoing_head::Standing,
-    passing::Media,
+    judged::Brought,
     question::Question,
     respond::Notes,
     route::Call,
     target::TargetRules,
-    upload,
-    upstream::{self, AnswerOf, Failed, Milestones},
+    upstream::{self, Failed, Milestones, Total},
 };
 use crate::{
     base::{
@@ -22,24 +23,21 @@ use crate::{
         ids::RequestId,
         units::Instant,
     },
-    config::{Timeouts, policy::Leaf},
     io::{
         hub::Epoch,
         net::{Net, Reader, Writer},
-        pool::Route,
     },
-    journal::entry::{Attempt as AttemptEntry, Entry, kind_word},
+    journal::entry::{Attempt as AttemptEntry, Entry},
     policy::{
-        attempt::{Network, Outcome, Step, Walk, retry_after},
+        attempt::{Outcome, Step, Walk},
         key::Caller,
         plan::{LeafRef, Plan},
-        resolve::ResolvedTarget,
         target::Choice,
     },
 };
 
 /// What all tries of an exchange share.
-pub struct Attempts<'a> {
+pub struct Attempts<'a, 'e> {
     /// The client's head.
     pub incoming: &'a Incoming,
     /// What it calls.
@@ -51,7 +49,7 @@ pub struct Attempts<'a> {
     /// The policy and what fills its leaves.
     pub choice: &'a Choice<'a>,
     /// The epoch.
-    pub epoch: &'a Epoch,
+    pub epoch: &'e Arc<Epoch>,
     /// The rules for hosts.
     pub rules: &'a TargetRules<'a>,
     /// The health of the targets.
@@ -59,11 +57,13 @@ pub struct Attempts<'a> {
     /// The request's id, for answers that need one.
     pub request_id: RequestId,
     /// The end of the whole exchange.
-    pub total_by: Instant,
+    pub total: Total,
+    /// Guardrails of the request's own, and what is known of those of its target.
+    pub brought: Brought,
 }
 
 /// What the client gets if no later try does better.
-enum Kept<N: Net> {
+pub(super) enum Kept<N: Net> {
     Nothing,
     /// An answer that was not good enough, its body unread.
     Answer(Box<Tried<N>>),
@@ -71,41 +71,45 @@ enum Kept<N: Net> {
     Fault(Fault),
 }
 
-/// A try that brought an answer.
-pub(super) struct Tried<N: Net> {
-    pub(super) answer: AnswerOf<N>,
-    pub(super) media: Media,
-    pub(super) route: Route,
-    pub(super) outgoing: Outgoing,
-    pub(super) adapter: &'static dyn crate::provider::Adapter,
-    pub(super) timeouts: Timeouts,
-    pub(super) strict: bool,
-    /// The model sent.
-    pub(super) model: String,
+impl<N: Net> Kept<N> {
+    fn give_way_to(&mut self, newer: Kept<N>, core: &Core<N>) {
+        if let Kept::Answer(older) = std::mem::replace(self, newer) {
+            upstream::discard(core, &older.route, older.arriving.answer);
+        }
+    }
 }
 
 /// How a try ended, for the walk.
-enum End<N: Net> {
-    /// The exchange is over: the answer is out, or the client gone.
-    Over(After),
+pub(super) enum End<'l, N: Net> {
+    /// The exchange is over: the answer of this target is out, or the client gone.
+    Over(After, LeafRef<'l>),
     /// The walk decides.
     Left { outcome: Outcome, kept: Kept<N> },
 }
 
-impl Attempts<'_> {
+/// One step of the walk: a target, and the one that a second try beside it would go to.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'l> {
+    pub(super) leaf: LeafRef<'l>,
+    pub(super) beside: Option<LeafRef<'l>>,
+    pub(super) total: Total,
+}
+
+impl<'e> Attempts<'_, 'e> {
     /// Tries targets until the exchange is over. A fault is the answer that no target gave.
-    pub async fn run<'e, N: Net, R: Reader, W: Writer>(
-        &mut self,
+    pub async fn run<N: Net, R: Reader, W: Writer>(
+        &self,
         client: &mut Client<N, R, W>,
         plan: &Plan<'_>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Result<After, Fault> {
+        self.mirror(&client.core, plan, entry);
         let mut walk = Walk::new(plan);
         let mut step = walk.first();
         let mut kept: Kept<N> = Kept::Nothing;
-        let mut unfit = None;
-        let mut too_late = None;
+        let (mut unfit, mut too_late) = (None, None);
+        let mut parts = Parts::default();
         loop {
             let (leaf, not_before, retry_number) = match step {
                 Step::Try { leaf, not_before, retry_number } => (leaf, not_before, retry_number),
@@ -116,42 +120,49 @@ impl Attempts<'_> {
                 step = next;
                 continue;
             }
-            if client.now().max(not_before) >= self.total_by {
-                too_late = Some(upstream::total_timeout(Stage::Plan));
-                break; // a try that could not be finished is not begun
+            let total = parts.total_of(leaf, self.total, || client.now());
+            if client.now().max(not_before) >= total.by {
+                // A try that could not be finished is not begun.
+                too_late = Some(total.ran_out(Stage::Plan));
+                match walk.pass_over(client.now()).filter(|_| total.of_part) {
+                    Some(next) => step = next,
+                    None => break,
+                }
+                continue;
             }
             self.wait_until(client, not_before).await?;
-            note_target(notes, leaf, retry_number);
+            notes.retry_count = i32::try_from(retry_number).unwrap_or(i32::MAX);
             let running = self.care.run(leaf, || client.now());
-            let end = self.try_leaf(client, leaf, entry, notes).await?;
+            let beside = if self.care.hedge(leaf).is_some() { walk.beside() } else { None };
+            let turn = Turn { leaf, beside, total };
+            let end = self.try_leaf(client, turn, entry, notes).await?;
             drop(running);
-            let (outcome, now) = match end {
-                End::Over(after) => {
+            let outcome = match end {
+                End::Over(after, leaf) => {
                     self.care.over(leaf, entry, || client.now());
                     return Ok(after);
                 }
-                End::Left { outcome, kept: Kept::Fault(fault) } if outcome == Outcome::Unfit => {
+                End::Left { outcome: Outcome::Unfit, kept: Kept::Fault(fault) } => {
                     unfit = Some(fault);
-                    (outcome, client.now())
+                    Outcome::Unfit
                 }
                 End::Left { outcome, kept: newer } => {
-                    if let Kept::Answer(older) = std::mem::replace(&mut kept, newer) {
-                        upstream::discard(&client.core, &older.route, older.answer);
-                    }
-                    (outcome, client.now())
+                    kept.give_way_to(newer, &client.core);
+                    outcome
                 }
             };
+            let now = client.now();
             step = self.next_step(&mut walk, leaf, &outcome, now, client.core.net.random());
             if client.body_taken > 0 && self.uploads() {
                 break; // what was sent of an upload cannot be sent again
             }
         }
         if let Some(shown) = walk.shown() {
-            note_target(notes, shown.leaf, 0);
+            notes.option_index = Some(Rc::from(shown.leaf.path));
         }
         notes.retry_count = walk.retry_attempt_count();
         match kept {
-            Kept::Answer(tried) => Box::pin(self.pass_on(client, tried, entry, notes)).await,
+            Kept::Answer(tried) => Box::pin(self.pass_on_rest(client, tried, entry, notes)).await,
             Kept::Fault(fault) => Err(fault),
             Kept::Nothing => Err(too_late.or(unfit).unwrap_or_else(no_target)),
         }
@@ -176,194 +187,165 @@ impl Attempts<'_> {
     }
 
     /// One try of one target: resolve, build, send, and pass on what is good.
-    async fn try_leaf<'e, N: Net, R: Reader, W: Writer>(
+    async fn try_leaf<'l, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        leaf: LeafRef<'_>,
+        turn: Turn<'l>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
-    ) -> Result<End<N>, Fault> {
+    ) -> Result<End<'l, N>, Fault> {
         client.core.counters.attempts.add(1);
         let started = client.now();
-        entry.attempts.push(AttemptEntry {
-            target: Cow::Owned(leaf.path.to_owned()),
-            started: entry.at(started),
-            ..AttemptEntry::default()
-        });
-        let built = self.choice.resolve(leaf.leaf).and_then(|mut target| {
-            self.note_attempt(entry, notes, &target);
-            self.care.pick_credential(&mut target, entry, started);
-            let outgoing = self.sources(&target, leaf.leaf).build()?;
-            Ok((target, outgoing))
-        });
-        let (target, outgoing) = match built {
-            Ok(built) => built,
-            Err(fault) => return Ok(self.left(client, entry, Outcome::Unfit, fault)),
+        if self.brought.any(turn.leaf.leaf)
+            && let Some(end) = Box::pin(self.judge_request(client, &turn, entry, notes)).await?
+        {
+            return Ok(end);
+        }
+        let number = entry.attempts.len() + 1;
+        let mut attempt = begun(entry, turn.leaf, started);
+        let prepared = self.prepare(turn.leaf.leaf, &mut attempt, number, started, turn.total);
+        notes.provider = Some(attempt.provider).filter(|name| !name.is_empty());
+        notes.option_index = Some(Rc::clone(&attempt.target));
+        entry.attempts.push(attempt);
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(fault) => return Ok(self.unfit(client, entry, fault)),
         };
-        entry.stream |= outgoing.stream;
-        client.hold.rendered(outgoing.rendered_bytes());
+        self.care.uses(prepared.using);
+        entry.stream |= prepared.outgoing.stream;
+        client.hold.rendered(prepared.outgoing.rendered_bytes());
         let mut times = Milestones::default();
-        let asked = self.ask(client, leaf.leaf, &target, &outgoing, started, &mut times).await;
+        let mut leaf = turn.leaf;
+        let reached = match turn.beside {
+            _ if self.uploads() => {
+                Box::pin(self.reach_by_upload(client, &prepared, &mut times)).await
+            }
+            Some(beside) if self.may_be_sent_twice(turn.leaf, beside) => {
+                let raced = self.race(client, (turn, beside), &prepared, entry, &mut times);
+                let (reached, by) = Box::pin(raced).await;
+                leaf = by;
+                reached
+            }
+            _ => self.reach(client, &prepared, &mut times).await,
+        };
         note_times(entry, notes, &times);
-        let (route, timeouts, outcome) = asked;
-        match outcome {
-            Ok(answer) => {
-                if self.care.listens(leaf) {
-                    self.hear(client, leaf, &answer, started);
-                }
-                let adapter = target.adapter;
-                let strict = target.strict;
-                let model = target.model.as_deref().unwrap_or_default().to_owned();
-                let media = Media::of(&answer);
-                let tried =
-                    Tried { answer, media, route, outgoing, adapter, timeouts, strict, model };
-                self.answered(client, Box::new(tried), entry, notes).await
-            }
-            Err(Failed::ClientGone) => Err(gone("the client closed before it was answered")),
-            Err(Failed::RequestTimeout(fault)) => {
-                Ok(self.left(client, entry, Outcome::RequestTimeout, fault))
-            }
-            Err(Failed::Fault(fault)) if fault.kind == Kind::HostRefused => Err(fault),
-            Err(Failed::Fault(fault)) if fault.kind == Kind::ClientGone => Err(fault),
-            Err(Failed::Fault(fault)) => {
-                let outcome = Outcome::Network(network(&fault));
-                Ok(self.left(client, entry, outcome, fault))
-            }
+        if let Some(hedge) = entry.attempt().filter(|attempt| !attempt.role.is_empty()) {
+            (notes.provider, notes.retry_count) = (Some(hedge.provider), 0);
+            notes.option_index = Some(Rc::clone(&hedge.target));
         }
+        self.judge(client, leaf, reached, entry, notes).await
     }
 
-    /// Sends the request and waits for the answer's head.
-    async fn ask<N: Net, R: Reader, W: Writer>(
+    /// Passes on what is good; of anything else the walk decides.
+    async fn judge<'l, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
-        leaf: &Leaf,
-        target: &ResolvedTarget<'_>,
-        outgoing: &Outgoing,
-        started: Instant,
-        times: &mut Milestones,
-    ) -> (Route, Timeouts, Result<AnswerOf<N>, Failed>) {
-        let config = &self.epoch.config;
-        let timeouts = leaf.timeouts.over(config.timeouts);
-        let key = target.virtual_key.and_then(|id| config.virtual_keys.get(id.0 as usize));
-        let ca = key.and_then(|key| key.ca.clone());
-        let tls =
-            if target.origin.tls { self.epoch.client_tls.client(ca.as_deref()) } else { None };
-        let guarded = target.origin_untrusted;
-        let rule = |address| match guarded {
-            true => self.rules.check_address(&target.origin, address),
-            false => Ok(()),
-        };
-        let proxy = config.edge.egress_proxy.as_ref();
-        let route = upstream::route_to(&target.origin, ca, guarded, proxy);
-        let attempt = upstream::Attempt {
-            route,
-            allowed: &rule,
-            tls,
-            method: self.incoming.head().method,
-            request: &outgoing.parts,
-            connect_by: started.after(timeouts.connect),
-            request_timeout: target.request_timeout.map(|wait| (started.after(wait), wait)),
-            first_byte_within: timeouts.first_byte,
-            total_by: self.total_by,
-        };
-        let outcome = match self.question {
-            Question::Upload => {
-                let most = config.limits.upload_bytes;
-                Box::pin(upload::attempt(client, self.incoming, &attempt, most, times)).await
-            }
-            _ => upstream::attempt(client, &attempt, times).await,
-        };
-        (attempt.route, timeouts, outcome)
-    }
-
-    /// An answer's head has come: a good one is passed on, another is kept while the walk decides.
-    async fn answered<'e, N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &mut Client<N, R, W>,
-        tried: Box<Tried<N>>,
+        leaf: LeafRef<'l>,
+        reached: Reached<N>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
-    ) -> Result<End<N>, Fault> {
-        let status = tried.answer.head.status;
-        if let Some(attempt) = entry.attempt() {
-            attempt.status = status;
-        }
-        if (200..300).contains(&status) || status < 200 {
-            return match self.pass_on_or_leave(client, tried, entry, notes).await? {
-                Ok(after) => Ok(End::Over(after)),
-                Err(ended) => {
-                    let outcome = Outcome::Network(match ended.status {
-                        Some(status) => Network::StreamError { status },
-                        None => network(&ended.fault),
-                    });
-                    Ok(self.left(client, entry, outcome, ended.fault))
+    ) -> Result<End<'l, N>, Fault> {
+        match reached {
+            Ok(tried) if tried.is_good() => {
+                if let Some(attempt) = entry.attempt() {
+                    attempt.status = tried.status();
                 }
-            };
-        }
-        let wait = retry_after(&tried.answer.lookup());
-        let outcome = Outcome::Status { code: status, retry_after: wait };
-        let at = entry.at(client.now());
-        if let Some(attempt) = entry.attempt() {
-            (attempt.ended, attempt.left) = (at, "status");
-        }
-        Ok(End::Left { outcome, kept: Kept::Answer(tried) })
-    }
-
-    fn sources<'s>(&'s self, target: &'s ResolvedTarget<'s>, leaf: &'s Leaf) -> Sources<'s> {
-        Sources {
-            incoming: self.incoming,
-            call: self.call,
-            caller: self.caller,
-            question: self.question,
-            rewritten_model: self.choice.rewritten_model,
-            target,
-            leaf,
-            standing: Standing::of(&self.choice.policy),
-            epoch: self.epoch.number,
+                if tried.guarding.is_some() && tried.status() == 200 {
+                    return Box::pin(self.judge_answer(client, leaf, tried, entry, notes)).await;
+                }
+                let after = self.pass_on(client, tried, entry, notes).await?;
+                Ok(End::Over(after, leaf))
+            }
+            Err(Failed::ClientGone) => Err(Failed::ClientGone.into_fault()),
+            Err(Failed::Fault(fault))
+                if matches!(fault.kind, Kind::HostRefused | Kind::ClientGone) =>
+            {
+                Err(fault)
+            }
+            reached => {
+                if self.brought.any(leaf.leaf) {
+                    self.note_found(client, entry);
+                }
+                Ok(self.left(client, entry, reached))
+            }
         }
     }
 
-    fn note_attempt<'e>(
-        &self,
-        entry: &mut Entry<'e>,
-        notes: &mut Notes<'e>,
-        target: &ResolvedTarget<'_>,
-    ) {
-        notes.provider = Some(target.adapter.name());
-        let keys = &self.epoch.config.virtual_keys;
-        let key = target.virtual_key.and_then(|id| keys.get(id.0 as usize));
-        if let Some(attempt) = entry.attempt() {
-            attempt.provider = target.adapter.name();
-            attempt.virtual_key = Cow::Owned(key.map_or_else(String::new, |key| key.name.clone()));
-            let model = target.model.as_deref().unwrap_or_default();
-            attempt.model = Cow::Owned(model.to_owned());
-        }
-    }
-
-    /// A try that brought nothing.
-    fn left<N: Net, R: Reader, W: Writer>(
+    /// A try that the walk decides about.
+    pub(super) fn left<'l, N: Net, R: Reader, W: Writer>(
         &self,
         client: &Client<N, R, W>,
         entry: &mut Entry<'_>,
-        outcome: Outcome,
+        reached: Reached<N>,
+    ) -> End<'l, N> {
+        let outcome = outcome_of(&reached);
+        let at = entry.at(client.now());
+        if let Some(attempt) = entry.attempt() {
+            note_left(attempt, &reached, at);
+        }
+        let kept = match reached {
+            Ok(tried) => Kept::Answer(tried),
+            Err(failed) => Kept::Fault(failed.into_fault()),
+        };
+        End::Left { outcome, kept }
+    }
+
+    /// A target that cannot take the request: nothing was sent.
+    fn unfit<'l, N: Net, R: Reader, W: Writer>(
+        &self,
+        client: &Client<N, R, W>,
+        entry: &mut Entry<'_>,
         fault: Fault,
-    ) -> End<N> {
+    ) -> End<'l, N> {
         let at = entry.at(client.now());
         if let Some(attempt) = entry.attempt() {
             attempt.ended = at;
-            attempt.left = left_word(&fault);
-            attempt.detail = Cow::Owned(match &fault.told {
-                Some(told) => format!("{}: {}", told.kind, fault.message),
-                None => fault.message.clone().into_owned(),
-            });
+            note_fault(attempt, &fault);
         }
-        End::Left { outcome, kept: Kept::Fault(fault) }
+        End::Left { outcome: Outcome::Unfit, kept: Kept::Fault(fault) }
     }
 }
 
-fn note_target(notes: &mut Notes<'_>, leaf: LeafRef<'_>, retry_number: u32) {
-    notes.option_index = Some(Cow::Owned(leaf.path.to_owned()));
-    notes.retry_count = i32::try_from(retry_number).unwrap_or(i32::MAX);
+/// When the parts of the config that have a total of their own were begun.
+#[derive(Default)]
+struct Parts {
+    begun: SmallVec<[Option<Instant>; 2]>,
+}
+
+impl Parts {
+    /// The total that ends first for this target. Its parts begin now, if they have not.
+    fn total_of(
+        &mut self,
+        leaf: LeafRef<'_>,
+        exchange: Total,
+        now: impl FnOnce() -> Instant,
+    ) -> Total {
+        if leaf.leaf.parts.is_empty() {
+            return exchange;
+        }
+        let now = now();
+        leaf.leaf.parts.iter().fold(exchange, |first, part| {
+            if self.begun.len() <= part.index {
+                self.begun.resize(part.index + 1, None);
+            }
+            let begun = *self.begun[part.index].get_or_insert(now);
+            let total = Total { by: begun.after(part.total), within: part.total, of_part: true };
+            if total.by < first.by { total } else { first }
+        })
+    }
+}
+
+/// The record of a try that begins.
+pub(super) fn begun<'e>(
+    entry: &Entry<'e>,
+    leaf: LeafRef<'_>,
+    started: Instant,
+) -> AttemptEntry<'e> {
+    AttemptEntry {
+        target: Rc::from(leaf.path),
+        started: entry.at(started),
+        ..AttemptEntry::default()
+    }
 }
 
 fn note_times(entry: &mut Entry<'_>, notes: &mut Notes<'_>, times: &Milestones) {
@@ -373,26 +355,6 @@ fn note_times(entry: &mut Entry<'_>, notes: &mut Notes<'_>, times: &Milestones) 
     entry.times.sent = sent;
     entry.times.first_byte = first;
     (notes.timing.sent, notes.timing.first_byte) = (times.sent, times.first_byte);
-}
-
-/// What the walk makes of a fault.
-fn network(fault: &Fault) -> Network {
-    match fault.kind {
-        Kind::ConnectTimeout => Network::ConnectTimeout,
-        Kind::Timeout => Network::FirstByteTimeout,
-        Kind::Truncated => Network::Truncated,
-        Kind::Unreachable => Network::Unreachable,
-        _ => Network::Protocol,
-    }
-}
-
-/// Why a try was left, in a word.
-fn left_word(fault: &Fault) -> &'static str {
-    match (fault.kind, fault.stage) {
-        (Kind::Timeout, Stage::FirstByte) => "timeout_first_byte",
-        (Kind::Timeout, Stage::Relay) => "timeout_idle",
-        (kind, _) => kind_word(kind),
-    }
 }
 
 fn no_target() -> Fault {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     base::{
-        fault::{Fault, Kind, Source, Stage},
+        fault::{Deadline, Fault, Kind, Source, Stage},
         limits,
         units::Instant,
     },
@@ -106,7 +106,7 @@ pub async fn more<N: Net, R: Reader, W: Writer>(
         Err(Interrupted::Deadline) if idle_by <= total_by => Err(Fault::new(
             Stage::Body,
             Source::Client,
-            Kind::Timeout,
+            Kind::Timeout(Deadline::Body),
             format!("no byte of the request body came for {:?}", limits::BODY_IDLE_FOR),
         )),
         Err(_) => Err(upstream::total_timeout(Stage::Body)),

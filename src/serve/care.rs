@@ -9,6 +9,8 @@ use std::{
 use smallvec::SmallVec;
 
 use super::{
+    Core,
+    attempt::Prepared,
     attempts::Attempts,
     client::Client,
     health::{Health, Known, Running, Targets, snapshot},
@@ -16,22 +18,24 @@ use super::{
 };
 use crate::{
     base::{
+        fault::Kind,
         ids::VirtualKeyId,
         limits,
         units::{Instant, UnixTime},
     },
     config::{
         Config, VirtualKey,
-        health::{Breaker, Watch},
-        policy::Policy,
+        health::{Breaker, Hedge, Watch},
+        policy::{Leaf, Policy},
     },
     io::net::{Net, Reader, Writer},
-    journal::entry::Entry,
+    journal::entry::{Attempt as AttemptEntry, Entry},
     policy::{
         attempt::{Network, Outcome, Step, Walk},
-        breaker::{self, Verdict},
+        breaker::{self, Stage, Verdict},
         credential::{self, Usable},
         health::Snapshot,
+        hedge::Pace,
         key::Credential,
         plan::{LeafRef, Plan},
         rate_limit,
@@ -54,7 +58,7 @@ pub struct Care<'a> {
 
 /// One of several credentials of a virtual key.
 #[derive(Clone, Copy)]
-struct Using {
+pub(super) struct Using {
     key: VirtualKeyId,
     index: usize,
     /// Those that were tried since the target was come to, as bits.
@@ -88,7 +92,7 @@ impl<'a> Care<'a> {
 
     /// Whether a target may be tried: while its breaker is half open, by one request at a time.
     pub fn may_try(&self, leaf: LeafRef<'_>, now: impl FnOnce() -> Instant) -> bool {
-        let Some((Watch { breaker: Some(breaker), .. }, known)) = self.watched(leaf) else {
+        let Some((Watch { breaker: Some(breaker), .. }, known)) = self.watched(leaf.leaf) else {
             return true;
         };
         let now = now();
@@ -104,48 +108,66 @@ impl<'a> Care<'a> {
         taken
     }
 
+    /// How a try of this target is hedged, and what is known of its pace.
+    pub(super) fn hedge(&self, leaf: LeafRef<'_>) -> Option<(Hedge, &RefCell<Pace>)> {
+        let (watch, known) = self.watched(leaf.leaf)?;
+        Some((watch.hedge?, &known.pace))
+    }
+
+    /// Whether a hedge may go to this target: it is in health, as far as is known.
+    pub(super) fn may_hedge(&self, leaf: LeafRef<'_>, now: Instant) -> bool {
+        self.watched(leaf.leaf).is_none_or(|(watch, known)| {
+            let closed = watch.breaker.is_none() || known.breaker().stage(now) == Stage::Closed;
+            closed && (!watch.rate_limit_aware || known.out_for_nanos(now) == 0)
+        })
+    }
+
     /// Counts a try among those that its target is answering.
     pub fn run(&self, leaf: LeafRef<'_>, now: impl FnOnce() -> Instant) -> Option<Running> {
-        self.watched(leaf).map(|(_, known)| known.run(now()))
+        self.watched(leaf.leaf).map(|(_, known)| known.run(now()))
     }
 
     /// Whether anything is to be learnt from the head of an answer.
-    pub fn listens(&self, leaf: LeafRef<'_>) -> bool {
-        self.using.get().is_some() || self.watched(leaf).is_some()
+    pub(super) fn listens(&self, leaf: &Leaf, using: Option<Using>) -> bool {
+        using.is_some() || self.watched(leaf).is_some()
     }
 
-    /// Chooses among several credentials. Noted in the attempt's record by number, never by text.
-    pub fn pick_credential<'t>(
+    /// Chooses among several credentials. Noted in the attempt's record by number, never by text. `number`: of the
+    /// attempt.
+    pub(super) fn pick_credential<'t>(
         &self,
         target: &mut ResolvedTarget<'t>,
-        entry: &mut Entry<'_>,
+        attempt: &mut AttemptEntry<'_>,
+        number: usize,
         now: Instant,
-    ) where
+    ) -> Option<Using>
+    where
         'a: 't,
     {
-        let key = target.virtual_key.and_then(|id| Some((id, self.pooled(id)?)));
-        let Some((id, key)) = key else {
-            self.using.set(None);
-            return;
-        };
+        let id = target.virtual_key?;
+        let key = self.pooled(id)?;
         let tried = self.using.get().filter(|using| using.key == id);
         let tried = tried.map_or(0, |using| using.tried);
         let usable = self.usable(key, tried, now);
-        let seed = self.seed.wrapping_add(entry.attempts.len() as u64);
+        let seed = self.seed.wrapping_add(number as u64);
         let index = credential::choose(seed, &key.name, &usable);
-        let Some(chosen) = key.credentials.get(index) else { return };
+        let chosen = key.credentials.get(index)?;
         target.credential = Some(Credential::new(chosen.secret.reveal()));
         let forced = usable.get(index).is_some_and(|one| one.out_for_nanos > 0);
-        self.using.set(Some(Using { key: id, index, tried: tried | 1 << index, forced }));
-        if let Some(attempt) = entry.attempt() {
-            attempt.credential = format!("#{}", index + 1).into();
-        }
+        attempt.credential = format!("#{}", index + 1).into();
+        Some(Using { key: id, index, tried: tried | 1 << index, forced })
+    }
+
+    /// The try that may be repeated with another credential uses this one.
+    pub(super) fn uses(&self, using: Option<Using>) {
+        self.using.set(using);
     }
 
     /// The head of an answer has come, `took` after the try began.
-    pub fn heard(
+    fn heard(
         &self,
-        leaf: LeafRef<'_>,
+        leaf: &Leaf,
+        using: Option<Using>,
         status: u16,
         headers: HeaderLookup<'_, '_>,
         took_nanos: u64,
@@ -153,7 +175,7 @@ impl<'a> Care<'a> {
     ) {
         let out_for = rate_limit::out_for(status, headers, unix_now);
         let mut out_until = out_for.map(|wait| now.after(wait));
-        if let Some(using) = self.using.get() {
+        if let Some(using) = using {
             let until = match status {
                 401 | 403 => Some(now.after(limits::CREDENTIAL_DEAD_FOR)),
                 200..300 if using.forced => Some(out_until.unwrap_or_default()),
@@ -185,6 +207,15 @@ impl<'a> Care<'a> {
     /// A try is over. `again`: the same target is tried once more, so that its breaker learns nothing yet.
     pub fn tried(&self, leaf: LeafRef<'_>, outcome: &Outcome, again: bool, now: Instant) {
         self.using.set(None);
+        self.learn_from(leaf.leaf, outcome, again, now);
+    }
+
+    /// The same of a try beside it.
+    pub(super) fn tried_beside(&self, leaf: LeafRef<'_>, outcome: &Outcome, now: Instant) {
+        self.learn_from(leaf.leaf, outcome, false, now);
+    }
+
+    fn learn_from(&self, leaf: &Leaf, outcome: &Outcome, again: bool, now: Instant) {
         let Some((watch, known)) = self.watched(leaf) else { return };
         if matches!(outcome, Outcome::Network(_) | Outcome::RequestTimeout) {
             self.has_failed(known, now);
@@ -196,8 +227,9 @@ impl<'a> Care<'a> {
 
     /// The exchange is over with the answer of this target.
     pub fn over(&self, leaf: LeafRef<'_>, entry: &Entry<'_>, now: impl FnOnce() -> Instant) {
-        if !entry.client_gone && self.watched(leaf).is_some() {
-            let outcome = match entry.truncated {
+        if !entry.client_gone && self.watched(leaf.leaf).is_some() {
+            let denied = entry.fault.as_ref().is_some_and(|fault| fault.kind == Kind::Guardrail);
+            let outcome = match entry.truncated && !denied {
                 true => Outcome::Network(Network::Truncated),
                 false => Outcome::Status { code: 200, retry_after: None },
             };
@@ -230,8 +262,8 @@ impl<'a> Care<'a> {
         self.probing.borrow().as_ref().is_some_and(|probing| Rc::ptr_eq(probing, known))
     }
 
-    fn watched<'l>(&self, leaf: LeafRef<'l>) -> Option<(&'l Watch, &Rc<Known>)> {
-        let watch = leaf.leaf.watch.as_ref()?;
+    fn watched<'l>(&self, leaf: &'l Leaf) -> Option<(&'l Watch, &Rc<Known>)> {
+        let watch = leaf.watch.as_ref()?;
         Some((watch, self.targets.get(watch.index)?.as_ref()?))
     }
 
@@ -294,7 +326,7 @@ pub fn note(entry: &mut Entry<'_>, policy: &Policy, health: &Snapshot, plan: &Pl
     entry.balance = noted.balance;
 }
 
-impl Attempts<'_> {
+impl Attempts<'_, '_> {
     /// Passes over a target that another request is trying, if there is one behind it.
     pub(super) fn pass_over<'p, N: Net, R: Reader, W: Writer>(
         &self,
@@ -330,15 +362,10 @@ impl Attempts<'_> {
     }
 
     /// Learns from the head of an answer.
-    pub(super) fn hear<N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &Client<N, R, W>,
-        leaf: LeafRef<'_>,
-        answer: &AnswerOf<N>,
-        started: Instant,
-    ) {
-        let now = (client.now(), client.core.net.unix_now());
-        let took_nanos = now.0.nanos.saturating_sub(started.nanos);
-        self.care.heard(leaf, answer.head.status, &answer.lookup(), took_nanos, now);
+    pub(super) fn hear<N: Net>(&self, core: &Core<N>, asked: &Prepared<'_>, answer: &AnswerOf<N>) {
+        let now = (core.net.now(), core.net.unix_now());
+        let took_nanos = now.0.nanos.saturating_sub(asked.started.nanos);
+        let status = answer.head.status;
+        self.care.heard(asked.leaf, asked.using, status, &answer.lookup(), took_nanos, now);
     }
 }

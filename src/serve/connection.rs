@@ -182,6 +182,7 @@ fn take_head<N: Net, R: Reader, W: Writer>(
 ) -> Incoming {
     client.inbound.buffer().advance(found.again.len);
     client.head_place = found.place;
+    let head_at = client.now();
     Incoming {
         keep_alive: found.seen.head().keep_alive && !client.core.draining.get(),
         seen: found.seen,
@@ -189,8 +190,8 @@ fn take_head<N: Net, R: Reader, W: Writer>(
         head_bytes: found.again.len,
         framing: found.again.framing,
         accepted,
-        accepted_unix: client.core.net.unix_now(),
-        head_at: client.now(),
+        accepted_unix: client.core.net.unix_now().before(head_at.since(accepted)),
+        head_at,
     }
 }
 

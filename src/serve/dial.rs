@@ -3,9 +3,10 @@
 use std::{io, net::SocketAddr, pin::pin, sync::Arc};
 
 use super::{
-    client::{Client, Interrupted},
+    client::Interrupted,
     tunnel,
     upstream::{AddressRule, Attempt, Failed, UpstreamOf, unreachable},
+    waiter::Waiter,
 };
 use crate::{
     base::{
@@ -15,7 +16,7 @@ use crate::{
     io::{
         buffer::WriteList,
         inbound::Inbound,
-        net::{Net, Reader, Writer},
+        net::Net,
         pool::{Route, Upstream},
         race::{First, race},
         tls::{self, MaybeTlsReader, MaybeTlsWriter},
@@ -24,34 +25,41 @@ use crate::{
 };
 
 /// Opens a connection to the first address that takes one.
-pub async fn open<N: Net, R: Reader, W: Writer>(
-    client: &mut Client<N, R, W>,
+pub async fn open<N: Net, P: Waiter<N>>(
+    waiter: &mut P,
     attempt: &Attempt<'_>,
 ) -> Result<UpstreamOf<N>, Failed> {
-    let net = client.core.net.clone();
+    let net = waiter.core().net.clone();
     let deadline = attempt.by(attempt.connect_by);
-    let opening = pin!(async {
-        if let Some(proxy) = &attempt.route.via {
-            return Box::pin(tunnel::open(&net, attempt, proxy, deadline)).await;
-        }
-        let addresses = net
-            .resolve(&attempt.route.host, attempt.route.port)
-            .await
-            .map_err(|error| unreachable(attempt, &format!("its name has no address: {error}")))?;
-        let to = async |address: SocketAddr, _: Instant| connect_one(&net, attempt, address).await;
-        first_of(&net, attempt, &addresses, attempt.allowed, deadline, to).await
-    });
-    let (reader, writer) = match client.unless_gone(deadline, opening).await {
+    let opening = pin!(connect(&net, attempt, deadline));
+    let (reader, writer) = match waiter.unless_gone(deadline, opening).await {
         Ok(opened) => opened?,
         Err(Interrupted::ClientGone) => return Err(Failed::ClientGone),
         Err(Interrupted::Deadline) => {
             return Err(attempt.ran_out(deadline, Stage::Connect, connect_timeout(attempt)));
         }
     };
-    client.core.counters.upstream_connections.add(1);
-    let place = UpstreamPlace::take(&client.core.counters);
-    let inbound = Inbound::new(reader, client.core.pages.clone());
+    waiter.core().counters.upstream_connections.add(1);
+    let place = UpstreamPlace::take(&waiter.core().counters);
+    let inbound = Inbound::new(reader, waiter.core().pages.clone());
     Ok(Upstream { inbound, writer, spare: WriteList::new(), place })
+}
+
+/// Connects to the first address that takes it, or through the egress proxy.
+pub async fn connect<N: Net>(
+    net: &N,
+    attempt: &Attempt<'_>,
+    deadline: Instant,
+) -> Result<Halves<N>, Fault> {
+    if let Some(proxy) = &attempt.route.via {
+        return Box::pin(tunnel::open(net, attempt, proxy, deadline)).await;
+    }
+    let addresses = net
+        .resolve(&attempt.route.host, attempt.route.port)
+        .await
+        .map_err(|error| unreachable(attempt, &format!("its name has no address: {error}")))?;
+    let to = async |address: SocketAddr, _: Instant| connect_one(net, attempt, address).await;
+    first_of(net, attempt, &addresses, attempt.allowed, deadline, to).await
 }
 
 /// Both halves of a connection to an upstream.
@@ -115,7 +123,9 @@ pub async fn secured<N: Net>(
 
 fn connect_timeout(attempt: &Attempt<'_>) -> Fault {
     let Route { host, port, via, .. } = &attempt.route;
-    let mut message = format!("upstream {host}:{port} took no connection within timeouts.connect");
+    let millis = attempt.connect_within.as_millis();
+    let mut message =
+        format!("upstream {host}:{port} took no connection within timeouts.connect ({millis} ms)");
     if let Some(proxy) = via {
         message.push_str(", asked for through the egress proxy ");
         message.push_str(&proxy.authority);

@@ -23,12 +23,20 @@ pub trait Digest {
     fn piece(&mut self, piece: Bytes, out: &mut Pieces) -> Result<(), Ended>;
     /// The body has come to its end by HTTP's account. An error: not by its own.
     fn end(&mut self, out: &mut Pieces) -> Result<(), Ended>;
+    /// Whether a body that HTTP calls complete is none that a client could read.
+    fn is_broken(&self) -> bool {
+        false
+    }
     /// Whether the body has said itself that it is complete: then it is no loss if its connection breaks.
     fn is_done(&self) -> bool;
     /// Whether the client may be told of it: something came that is content.
     fn has_content(&self) -> bool;
     /// Events held back so far.
     fn events(&self) -> usize;
+    /// Bytes that it holds back of what it took.
+    fn held_bytes(&self) -> usize {
+        0
+    }
     /// Tokens used, if the provider said.
     fn usage(&self) -> Option<Usage>;
     /// About how many tokens of output came, for where the provider does not say.
@@ -74,6 +82,8 @@ pub struct Opaque {
     tap: Option<Tap>,
     /// Nothing but its own syntax tells whether the body is complete.
     ends_anywhere: bool,
+    /// It should be an object.
+    object: bool,
     adapter: &'static dyn Adapter,
     endpoint: Endpoint,
     bytes: u64,
@@ -87,15 +97,26 @@ const TAPPED: &[&str] = &["usage", "model"];
 const USAGE: usize = 0;
 
 impl Opaque {
-    /// `json`: the body says that it is JSON in the clear. `ends_anywhere`: it ends where its connection does.
+    /// `json`: the body says that it is JSON in the clear. `ends_anywhere`: it ends where its connection
+    /// does. `object`: a model writes it, as an object.
     pub fn new(
         adapter: &'static dyn Adapter,
         endpoint: Endpoint,
         json: bool,
         ends_anywhere: bool,
+        object: bool,
     ) -> Opaque {
         let tap = json.then(|| Tap::new(TAPPED));
-        Opaque { tap, ends_anywhere, adapter, endpoint, bytes: 0, usage: Vec::new(), model: None }
+        Opaque {
+            tap,
+            ends_anywhere,
+            object,
+            adapter,
+            endpoint,
+            bytes: 0,
+            usage: Vec::new(),
+            model: None,
+        }
     }
 
     /// Whether it has been JSON so far, so that what the tap told counts.
@@ -126,6 +147,10 @@ impl Digest for Opaque {
             Some(tap) if self.ends_anywhere && tap.wants_more() => Err(Ended::early()),
             _ => Ok(()),
         }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.object && self.tap.as_ref().is_some_and(|tap| !tap.complete())
     }
 
     fn is_done(&self) -> bool {

@@ -68,14 +68,16 @@ impl Digest for Watched {
         }
         let mut passed = 0; // bytes of the piece that are dealt with
         let mut end = 0; // bytes of the piece that belong to events seen and not withheld
-        let mut error = None;
-        let Watched { scanner, watch, tail, progress, .. } = self;
+        let (mut error, mut broken) = (None, false);
+        let Watched { scanner, watch, tail, progress, has_end, .. } = self;
         let scanned = scanner.push(&piece, |event| {
             let seen = match event.comment_only {
                 true => Seen::default(),
                 false => watch.event(event.name, event.data),
             };
             progress.note(&seen, event.comment_only);
+            // In mid-content it is passed on: the client may make sense of it.
+            broken |= seen.unreadable && *has_end && !progress.content;
             if seen.content && !progress.finished && brings_text(event.name) {
                 progress.weight.event(event.data.len());
             }
@@ -101,6 +103,10 @@ impl Digest for Watched {
         }
         match error {
             Some(error) => Err(Ended::by_event(error, true)),
+            None if broken => {
+                let message = "an event of the upstream's stream is not JSON".to_owned();
+                Err(Ended::broken(Kind::Protocol, message))
+            }
             None => Ok(()),
         }
     }

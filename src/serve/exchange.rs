@@ -1,6 +1,6 @@
 //! One request, from its head to its record. `exchange` is the arrow: each of its lines is a step.
 
-use std::{borrow::Cow, pin::pin, rc::Rc};
+use std::{borrow::Cow, pin::pin, rc::Rc, sync::Arc};
 
 use super::{
     attempts::Attempts,
@@ -9,6 +9,7 @@ use super::{
     connection::{After, Incoming},
     cors::{self, Sharing},
     guard::guard,
+    judged::Brought,
     local, peer,
     question::Question,
     rescue,
@@ -16,6 +17,7 @@ use super::{
     route::{Call, Route, dialect_of, route},
     target::TargetRules,
     tend,
+    upstream::Total,
 };
 use crate::{
     base::{
@@ -120,7 +122,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
     incoming: &'e Incoming,
     call: &Call<'e>,
-    epoch: &'e Epoch,
+    epoch: &'e Arc<Epoch>,
     entry: &mut Entry<'e>,
     notes: &mut Notes<'e>,
 ) -> Result<After, Fault> {
@@ -167,7 +169,8 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     care::note(entry, policy, &health, &plan);
     entry.conditions = plan.decided().iter().map(ToString::to_string).collect();
     entry.times.planned = entry.at(client.now());
-    let mut attempts = Attempts {
+    let within = policy.total.unwrap_or(config.timeouts.total);
+    let attempts = Attempts {
         incoming,
         call,
         caller: &caller,
@@ -177,7 +180,8 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         rules: &rules,
         care: &care,
         request_id: entry.request_id,
-        total_by,
+        total: Total { by: incoming.accepted.after(within), within, of_part: false },
+        brought: Brought::of_headers(config, api_key, &options)?,
     };
     attempts.run(client, &plan, entry, notes).await
 }

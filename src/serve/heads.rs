@@ -37,7 +37,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn new(head: RequestHead, bytes: Bytes) -> Rc<Seen> {
+    /// A head that nothing is known of yet.
+    pub fn new(head: RequestHead, bytes: Bytes) -> Rc<Seen> {
         let parsed = SeenHead::new(head, bytes);
         Rc::new(Seen { parsed, caller: Cell::new(None), written: RefCell::default() })
     }

@@ -17,6 +17,7 @@ use crate::{
     policy::{
         breaker::{Counts, State},
         health::{Latency, Seen, Snapshot},
+        hedge::Pace,
     },
 };
 
@@ -36,6 +37,8 @@ pub struct Known {
     /// Requests that did well since the others were told.
     untold: Cell<u32>,
     latency: Cell<Latency>,
+    /// What hedging knows of it: of this core's requests alone.
+    pub pace: RefCell<Pace>,
     told_at: Cell<Instant>,
     used_at: Cell<Instant>,
 }
@@ -64,6 +67,7 @@ impl Health {
             told_in_flight: Cell::new(0),
             untold: Cell::new(0),
             latency: Cell::default(),
+            pace: RefCell::default(),
             told_at: Cell::new(now),
             used_at: Cell::new(now),
         });

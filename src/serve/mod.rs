@@ -2,6 +2,8 @@
 
 pub mod accept;
 pub mod admission;
+pub mod arriving;
+pub mod attempt;
 pub mod attempts;
 pub mod bodies;
 pub mod body;
@@ -11,12 +13,21 @@ pub mod connection;
 pub mod cors;
 pub mod dial;
 pub mod digest;
+pub mod errand;
 pub mod events;
 pub mod exchange;
+pub mod explain;
 pub mod guard;
+pub mod guarded;
+pub mod guardrail;
 pub mod heads;
 pub mod health;
+pub mod hedge;
+pub mod judged;
+mod judged_answer;
+mod judged_stream;
 pub mod local;
+pub mod mirror;
 pub mod outgoing;
 pub mod outgoing_head;
 pub mod passing;
@@ -32,6 +43,8 @@ pub mod tend;
 pub mod tunnel;
 pub mod upload;
 pub mod upstream;
+pub mod verdict;
+pub mod waiter;
 
 use std::{
     cell::{Cell, RefCell},
@@ -81,6 +94,8 @@ pub struct Core<N: Net> {
     pub counters: Arc<Counters>,
     /// What it has taken on.
     pub admission: Rc<Admission>,
+    /// The copies for mirrors that are under way.
+    pub mirrors: Rc<mirror::Mirrors>,
     /// Where Trunkline itself listens: no request may make it call itself.
     pub listeners: Vec<SocketAddr>,
     /// Whether this core is to end when its exchanges have.
@@ -110,6 +125,7 @@ impl<N: Net> Core<N> {
             log: RefCell::new(log),
             counters,
             admission,
+            mirrors: Rc::default(),
             listeners,
             draining: Cell::new(false),
         }

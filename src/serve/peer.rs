@@ -57,7 +57,7 @@ pub async fn arrive<N: Net>(
             Ok(Prefix::Absent) => return Some(arrived),
             Ok(Prefix::Header { len, client }) => {
                 arrived.received.advance(len);
-                arrived.peer = client.unwrap_or(peer);
+                arrived.peer = client.map_or(peer, client_address::canonical);
                 return Some(arrived);
             }
             Err(error) => {

@@ -51,7 +51,27 @@ impl Question {
         let body = body::read(client, incoming, config.limits.body_bytes, total_by).await?;
         client.body_pending = false;
         client.note_request(&body);
-        if !is_json || (body.is_empty() && incoming.head().method != Method::Post) {
+        Question::of(body, is_json, incoming.head().method, call)
+    }
+
+    /// Of a body that is there whole, of a request that is not sent; an upload stays one.
+    pub fn offline(
+        incoming: &Incoming,
+        call: &Call<'_>,
+        config: &Config,
+        body: Bytes,
+    ) -> Result<Question, Fault> {
+        let media = media_type(incoming);
+        check_content_type(media, call)?;
+        let is_json = call.typed || media.is_some_and(is_json);
+        if is_upload(incoming, is_json, config) {
+            return Ok(Question::Upload);
+        }
+        Question::of(body, is_json, incoming.head().method, call)
+    }
+
+    fn of(body: Bytes, is_json: bool, method: Method, call: &Call<'_>) -> Result<Question, Fault> {
+        if !is_json || (body.is_empty() && method != Method::Post) {
             return Ok(Question::Opaque(body));
         }
         match json::scan(&body) {

@@ -14,6 +14,7 @@ use crate::{
     },
     dialect::{self, Dialect},
     io::net::{Net, Reader, Writer},
+    journal::entry::kind_word,
     wire::{head::ResponseHead, render::HeadWriter},
 };
 
@@ -38,10 +39,11 @@ pub fn status(fault: &Fault) -> u16 {
         Kind::Forbidden | Kind::CredentialRedirected => 403,
         Kind::NoRoute => 404,
         Kind::Method => 405,
-        Kind::Timeout => 408,
+        Kind::Timeout(_) => 408,
         Kind::BodyTooLarge => 413,
         Kind::ContentType => 415,
         Kind::HeadTooLarge => 431,
+        Kind::Guardrail => 446,
         Kind::ClientGone => 499,
         Kind::Bug => 500,
         Kind::Unreachable | Kind::Protocol | Kind::Truncated | Kind::UpstreamError => 502,
@@ -70,12 +72,13 @@ fn error_type(fault: &Fault) -> &str {
         | Kind::ClientGone => "invalid_request_error",
         Kind::Unauthenticated | Kind::NoCredential => "authentication_error",
         Kind::Forbidden | Kind::CredentialRedirected => "permission_error",
-        Kind::Timeout | Kind::ConnectTimeout => "timeout_error",
+        Kind::Timeout(_) | Kind::ConnectTimeout => "timeout_error",
         Kind::Bug => "api_error",
         Kind::Unreachable | Kind::Protocol | Kind::Truncated | Kind::UpstreamError => {
             "upstream_error"
         }
         Kind::Overloaded => "overloaded_error",
+        Kind::Guardrail => "hooks_failed",
     }
 }
 
@@ -86,8 +89,14 @@ fn body(dialect: Dialect, fault: &Fault) -> Vec<u8> {
     if fault.kind == Kind::BadConfig {
         return dialect::refusal_body(kind, &fault.message, &fault.details);
     }
+    if let Some(results) = &fault.hook_results {
+        return dialect::hooks_failed_body(dialect, &fault.message, results);
+    }
     let param = fault.param.as_deref();
-    dialect::error_body(dialect, status(fault), kind, &fault.message, param, None)
+    // Which deadline it was, for programs; the message says it too.
+    let timed_out = matches!(fault.kind, Kind::Timeout(_) | Kind::ConnectTimeout);
+    let code = timed_out.then(|| kind_word(fault.kind));
+    dialect::error_body(dialect, status(fault), kind, &fault.message, param, code)
 }
 
 /// The event that ends a stream which broke after it was begun.

@@ -1,6 +1,6 @@
 //! What the client is told besides the body: the head of every answer, with Trunkline's own headers.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, rc::Rc};
 
 use bytes::{Bytes, BytesMut};
 
@@ -56,7 +56,7 @@ pub struct Notes<'a> {
     /// The provider that answered.
     pub provider: Option<&'static str>,
     /// Its place in the config.
-    pub option_index: Option<Cow<'a, str>>,
+    pub option_index: Option<Rc<str>>,
     /// See [`crate::policy::attempt::Walk::retry_attempt_count`].
     pub retry_count: i32,
     /// Parameters dropped in translation, joined with commas.

@@ -9,12 +9,13 @@ use std::{
 };
 
 use super::{
-    client::{Client, Interrupted},
+    client::Interrupted,
     upstream::{Attempt, Failed, UpstreamOf, unreachable},
+    waiter::Waiter,
 };
 use crate::{
     base::{
-        fault::{Fault, Kind, Source, Stage},
+        fault::{Deadline, Fault, Kind, Source, Stage},
         limits,
     },
     io::{
@@ -26,8 +27,8 @@ use crate::{
 };
 
 /// Writes the request. `Ok(false)`: the upstream answered before all of it was out.
-pub async fn send<N: Net, R: Reader, W: Writer>(
-    client: &mut Client<N, R, W>,
+pub async fn send<N: Net, P: Waiter<N>>(
+    waiter: &mut P,
     attempt: &Attempt<'_>,
     upstream: &mut UpstreamOf<N>,
 ) -> Result<bool, Failed> {
@@ -35,9 +36,9 @@ pub async fn send<N: Net, R: Reader, W: Writer>(
     list.extend(attempt.request.iter().cloned());
     let floor = Duration::from_secs(list.len() as u64 / limits::SEND_BYTES_PER_SECOND_MIN);
     let within = attempt.first_byte_within.saturating_add(floor);
-    let deadline = attempt.by(client.now().after(within));
+    let deadline = attempt.by(waiter.now().after(within));
     let write = pin!(write_unless_answered(upstream, list));
-    match client.unless_gone(deadline, write).await {
+    match waiter.unless_gone(deadline, write).await {
         Ok(Ok(complete)) => Ok(complete),
         Ok(Err(error)) => {
             let message = format!("the request could not be sent: {error}");
@@ -106,7 +107,7 @@ pub fn is_only_interim(mut bytes: &[u8]) -> bool {
 fn send_timeout(attempt: &Attempt<'_>) -> Fault {
     let Route { host, port, .. } = &attempt.route;
     let message = format!("upstream {host}:{port} did not take the request in time");
-    Fault::new(Stage::Send, Source::Network, Kind::Timeout, message)
+    Fault::new(Stage::Send, Source::Network, Kind::Timeout(Deadline::Send), message)
 }
 
 const INTERIM_START: &[u8] = b"HTTP/1.1 1";

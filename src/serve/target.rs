@@ -36,10 +36,19 @@ impl<'c> TargetRules<'c> {
         config: &'c Config,
         options: &RequestOptions<'_>,
     ) -> TargetRules<'c> {
+        TargetRules::of(&core.listeners, config, options)
+    }
+
+    /// The same where no core is: of a gateway with these listeners.
+    pub fn of(
+        listeners: &'c [SocketAddr],
+        config: &'c Config,
+        options: &RequestOptions<'_>,
+    ) -> TargetRules<'c> {
         let target_named = options.provider.is_some() || options.virtual_key.is_some();
         TargetRules {
             config,
-            listeners: &core.listeners,
+            listeners,
             provider: provider::by_name,
             compile: Box::new(move |text| {
                 compile_inline(text, Known::from(config), target_named).map_err(invalid_config)
@@ -58,20 +67,28 @@ impl<'c> TargetRules<'c> {
 
     /// Whether a request may make Trunkline connect to this address of `origin`.
     pub fn check_address(&self, origin: &Origin, address: IpAddr) -> Result<(), Fault> {
-        let config = self.config;
-        let trusted =
-            hosts::is_trusted(&origin.host, &config.custom_hosts, config.open_on_loopback());
-        hosts::check_address(address, &config.custom_hosts, trusted).map_err(refused_address)?;
-        let to = SocketAddr::new(address, origin.port);
-        // A listener on all addresses of the machine is reached by each of them: asked only where the port is its own.
-        let own_port = self.listeners.iter().any(|listener| listener.port() == to.port());
-        let local = [address];
-        let local = if own_port && machine::has_address(address) { &local[..] } else { &[] };
-        hosts::check_own_port(to, self.listeners, local).map_err(refused_address)
+        check_address(self.config, self.listeners, origin, address)
     }
 }
 
-fn invalid_config(error: InlineError) -> Fault {
+/// Whether a request may make Trunkline, which listens at these addresses, connect to this address of `origin`.
+pub fn check_address(
+    config: &Config,
+    listeners: &[SocketAddr],
+    origin: &Origin,
+    address: IpAddr,
+) -> Result<(), Fault> {
+    let trusted = hosts::is_trusted(&origin.host, &config.custom_hosts, config.open_on_loopback());
+    hosts::check_address(address, &config.custom_hosts, trusted).map_err(refused_address)?;
+    let to = SocketAddr::new(address, origin.port);
+    // A listener on all addresses of the machine is reached by each of them: asked only where the port is its own.
+    let own_port = listeners.iter().any(|listener| listener.port() == to.port());
+    let local = [address];
+    let local = if own_port && machine::has_address(address) { &local[..] } else { &[] };
+    hosts::check_own_port(to, listeners, local).map_err(refused_address)
+}
+
+pub(super) fn invalid_config(error: InlineError) -> Fault {
     match error {
         InlineError::Invalid { message, errors } => {
             let fault = Fault::new(Stage::Plan, Source::Client, Kind::BadConfig, message);

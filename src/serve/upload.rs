@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     base::{
-        fault::{Fault, Kind, Source, Stage},
+        fault::{Deadline, Fault, Kind, Source, Stage},
         limits,
     },
     io::{
@@ -45,7 +45,7 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
     // A fresh connection: one that turns out stale could not be replaced once the body is under way.
     let mut upstream = Box::pin(dial::open(client, attempt)).await?;
     times.connected = Some(client.now());
-    body::invite(client, incoming, attempt.total_by).await?;
+    body::invite(client, incoming, attempt.total.by).await?;
     let mut list = WriteList::new();
     list.extend(attempt.request.iter().cloned());
     let complete = write(client, attempt, &mut upstream, list).await?
@@ -88,7 +88,7 @@ async fn pass_body<N: Net, R: Reader, W: Writer>(
             }
             Pulled::NeedMore => {
                 let answered = {
-                    let more = pin!(body::more(client, attempt.total_by));
+                    let more = pin!(body::more(client, attempt.total.by));
                     match race(more, upstream.inbound.fill()).await {
                         First::Left(more) => {
                             more?;
@@ -133,7 +133,7 @@ async fn write<N: Net, R: Reader, W: Writer>(
 ) -> Result<bool, Failed> {
     let idle_by = client.now().after(limits::UPLOAD_WRITE_WITHIN);
     let net = client.core.net.clone();
-    let deadline = idle_by.min(attempt.total_by);
+    let deadline = idle_by.min(attempt.total.by);
     let write = pin!(write_unless_answered(upstream, list));
     match client.timer.within(&net, deadline, write).await {
         Ok(Ok(complete)) => Ok(complete),
@@ -143,7 +143,8 @@ async fn write<N: Net, R: Reader, W: Writer>(
         }
         Err(_) => {
             let message = "the upstream took no bytes of the upload until the deadline";
-            Err(Fault::new(Stage::Send, Source::Network, Kind::Timeout, message).into())
+            let kind = Kind::Timeout(Deadline::Send);
+            Err(Fault::new(Stage::Send, Source::Network, kind, message).into())
         }
     }
 }

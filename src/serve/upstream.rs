@@ -6,19 +6,21 @@ use std::{io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    client::{Client, Interrupted},
+    client::{Interrupted, gone},
     dial,
+    digest::Ended,
     send::send,
+    waiter::Waiter,
 };
 use crate::{
     base::{
-        fault::{Fault, Kind, Source, Stage},
+        fault::{Deadline, Fault, Kind, Source, Stage},
         limits,
         units::Instant,
     },
     config::{Origin, edge::EgressProxy},
     io::{
-        net::{Net, Reader, Writer},
+        net::Net,
         pool::{Route, Upstream},
         tls::{self},
     },
@@ -45,12 +47,37 @@ pub struct Attempt<'a> {
     pub request: &'a [Bytes],
     /// Resolve, connect and shake hands until then.
     pub connect_by: Instant,
+    /// How long that is.
+    pub connect_within: Duration,
     /// A bound on the time to the answer's head that the request or config sets: its end, and its length.
     pub request_timeout: Option<(Instant, Duration)>,
     /// How long after the request is out the answer's head may take.
     pub first_byte_within: Duration,
-    /// The end of the whole exchange.
-    pub total_by: Instant,
+    /// The same for the first content, of a stream.
+    pub first_token_within: Option<Duration>,
+    /// What bounds more than this attempt.
+    pub total: Total,
+}
+
+/// The total that ends first: that of the exchange, or that of a part of the config.
+#[derive(Clone, Copy, Debug)]
+pub struct Total {
+    /// Its end.
+    pub by: Instant,
+    /// Its length.
+    pub within: Duration,
+    /// Whether it is of a part.
+    pub of_part: bool,
+}
+
+impl Total {
+    /// The whole exchange took too long, or a part of the config did.
+    pub fn ran_out(&self, stage: Stage) -> Fault {
+        let what = if self.of_part { "this part of the config" } else { "the exchange" };
+        let millis = self.within.as_millis();
+        let message = format!("{what} took longer than its timeouts.total ({millis} ms)");
+        Fault::new(stage, Source::Gateway, Kind::Timeout(Deadline::Total), message)
+    }
 }
 
 /// An answer whose head has arrived.
@@ -76,6 +103,8 @@ pub struct Milestones {
     pub sent: Option<Instant>,
     /// The answer's first byte was in.
     pub first_byte: Option<Instant>,
+    /// Its status; 0: no head came.
+    pub status: u16,
 }
 
 /// Why no answer came.
@@ -87,13 +116,35 @@ pub enum Failed {
     RequestTimeout(Fault),
     /// A fault of the attempt.
     Fault(Fault),
+    /// A good answer broke before the client could be told of it.
+    Broken(Ended),
+}
+
+impl Failed {
+    /// The fault, unless the client is gone.
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Failed::ClientGone => None,
+            Failed::RequestTimeout(fault) | Failed::Fault(fault) => Some(fault),
+            Failed::Broken(ended) => Some(&ended.fault),
+        }
+    }
+
+    /// The same, by value.
+    pub fn into_fault(self) -> Fault {
+        match self {
+            Failed::ClientGone => gone("the client closed before it was answered"),
+            Failed::RequestTimeout(fault) | Failed::Fault(fault) => fault,
+            Failed::Broken(ended) => ended.fault,
+        }
+    }
 }
 
 impl Attempt<'_> {
     /// The earlier of `deadline` and what bounds this attempt as a whole.
     pub(super) fn by(&self, deadline: Instant) -> Instant {
         let requested = self.request_timeout.map_or(deadline, |(until, _)| until);
-        deadline.min(requested).min(self.total_by)
+        deadline.min(requested).min(self.total.by)
     }
 
     /// Which deadline ran out at `deadline`: one of the whole attempt, else the one of the stage.
@@ -103,10 +154,10 @@ impl Attempt<'_> {
                 let millis = wait.as_millis();
                 let message =
                     format!("Request exceeded the timeout sent in the request: {millis}ms");
-                let fault = Fault::new(stage, Source::Network, Kind::Timeout, message);
-                Failed::RequestTimeout(fault)
+                let kind = Kind::Timeout(Deadline::Request);
+                Failed::RequestTimeout(Fault::new(stage, Source::Network, kind, message))
             }
-            _ if self.total_by <= deadline => Failed::Fault(total_timeout(stage)),
+            _ if self.total.by <= deadline => Failed::Fault(self.total.ran_out(stage)),
             _ => Failed::Fault(of_stage),
         }
     }
@@ -124,27 +175,27 @@ pub type AnswerOf<N> = Answer<<N as Net>::Reader, <N as Net>::Writer>;
 pub type UpstreamOf<N> = Upstream<<N as Net>::Reader, <N as Net>::Writer>;
 
 /// Makes one attempt.
-pub async fn attempt<N: Net, R: Reader, W: Writer>(
-    client: &mut Client<N, R, W>,
+pub async fn attempt<N: Net, P: Waiter<N>>(
+    waiter: &mut P,
     attempt: &Attempt<'_>,
     times: &mut Milestones,
 ) -> Result<AnswerOf<N>, Failed> {
-    let now = client.now();
-    let pooled = client.core.pool.borrow_mut().take(&attempt.route, now);
-    client.core.note_pool();
+    let now = waiter.now();
+    let pooled = waiter.core().pool.borrow_mut().take(&attempt.route, now);
+    waiter.core().note_pool();
     if let Some(upstream) = pooled {
-        client.core.counters.upstream_reused.add(1);
+        waiter.core().counters.upstream_reused.add(1);
         times.connected = Some(now);
-        match converse(client, attempt, upstream, times).await {
+        match converse(waiter, attempt, upstream, times).await {
             // The peer had closed it while it idled: the request was not served, so it is sent again.
             Err(Broken { failed: Failed::Fault(_), stale: true }) => {}
             other => return other.map_err(|broken| broken.failed),
         }
     }
     // Boxed, like every way that few requests take: the usual one is not to be as large as the largest.
-    let upstream = Box::pin(dial::open(client, attempt)).await?;
-    times.connected = Some(client.now());
-    converse(client, attempt, upstream, times).await.map_err(|broken| broken.failed)
+    let upstream = Box::pin(dial::open(waiter, attempt)).await?;
+    times.connected = Some(waiter.now());
+    converse(waiter, attempt, upstream, times).await.map_err(|broken| broken.failed)
 }
 
 /// A conversation that brought no answer.
@@ -156,33 +207,35 @@ pub struct Broken {
 }
 
 /// Sends the request and reads the answer's head.
-async fn converse<N: Net, R: Reader, W: Writer>(
-    client: &mut Client<N, R, W>,
+async fn converse<N: Net, P: Waiter<N>>(
+    waiter: &mut P,
     attempt: &Attempt<'_>,
     mut upstream: UpstreamOf<N>,
     times: &mut Milestones,
 ) -> Result<AnswerOf<N>, Broken> {
-    match send(client, attempt, &mut upstream).await {
-        Ok(complete) => await_head(client, attempt, upstream, complete, times).await,
+    match send(waiter, attempt, &mut upstream).await {
+        Ok(complete) => await_head(waiter, attempt, upstream, complete, times).await,
         Err(failed) => Err(Broken { failed, stale: true }),
     }
 }
 
 /// Reads the answer's head, past any 1xx.
-pub async fn await_head<N: Net, R: Reader, W: Writer>(
-    client: &mut Client<N, R, W>,
+pub async fn await_head<N: Net, P: Waiter<N>>(
+    waiter: &mut P,
     attempt: &Attempt<'_>,
     mut upstream: UpstreamOf<N>,
     request_complete: bool,
     times: &mut Milestones,
 ) -> Result<AnswerOf<N>, Broken> {
-    let sent_at = client.now();
+    let sent_at = waiter.now();
     times.sent = Some(sent_at);
-    let deadline = attempt.by(sent_at.after(attempt.first_byte_within));
+    let within = attempt.first_byte_within;
+    let within = attempt.first_token_within.map_or(within, |token| token.min(within));
+    let deadline = attempt.by(sent_at.after(within));
     let mut heads = Heads::default();
     loop {
         if !upstream.inbound.buffer().is_empty() {
-            times.first_byte.get_or_insert_with(|| client.now());
+            times.first_byte.get_or_insert_with(|| waiter.now());
             let found = heads.next(upstream.inbound.buffer(), attempt.method);
             let broke = |why: &str| Broken { failed: protocol(attempt, why).into(), stale: false };
             if let Some((head, bytes)) = found.map_err(broke)? {
@@ -190,19 +243,19 @@ pub async fn await_head<N: Net, R: Reader, W: Writer>(
                 return Ok(Answer { upstream, head, bytes, body, request_complete });
             }
         }
-        let filled = client.unless_gone(deadline, upstream.inbound.fill()).await;
+        let filled = waiter.unless_gone(deadline, upstream.inbound.fill()).await;
         let failed = match filled {
             Ok(Ok(1..)) => continue,
             Ok(ended) => ended_early(attempt, ended).into(),
             Err(Interrupted::ClientGone) => Failed::ClientGone,
             Err(Interrupted::Deadline) => {
-                let fault = first_byte_timeout(attempt);
+                let fault = no_head_timeout(attempt);
                 let failed = attempt.ran_out(deadline, Stage::FirstByte, fault);
                 return Err(Broken { failed, stale: false });
             }
         };
         // Later than at once, the upstream had the request: to send it once more is the policy's decision.
-        let at_once = client.now() <= sent_at.after(limits::STALE_WITHIN);
+        let at_once = waiter.now() <= sent_at.after(limits::STALE_WITHIN);
         return Err(Broken { failed, stale: at_once && times.first_byte.is_none() });
     }
 }
@@ -304,19 +357,28 @@ fn protocol(attempt: &Attempt<'_>, why: &str) -> Fault {
     Fault::new(Stage::FirstByte, Source::Upstream, Kind::Protocol, message)
 }
 
-fn first_byte_timeout(attempt: &Attempt<'_>) -> Fault {
+/// The answer's head did not come; of a stream, and so no content either, if that was due first.
+fn no_head_timeout(attempt: &Attempt<'_>) -> Fault {
     let Route { host, port, .. } = &attempt.route;
+    if let Some(within) = attempt.first_token_within.filter(|&it| it < attempt.first_byte_within) {
+        return first_token_timeout(&format!("upstream {host}:{port}"), Stage::FirstByte, within);
+    }
     let millis = attempt.first_byte_within.as_millis();
-    let message = format!("upstream {host}:{port} sent no answer within {millis} ms");
-    Fault::new(Stage::FirstByte, Source::Network, Kind::Timeout, message)
+    let message =
+        format!("upstream {host}:{port} sent no answer within timeouts.first_byte ({millis} ms)");
+    let kind = Kind::Timeout(Deadline::FirstByte);
+    Fault::new(Stage::FirstByte, Source::Network, kind, message)
 }
 
-/// The whole exchange took too long.
+/// A stream brought no content in time.
+pub fn first_token_timeout(who: &str, stage: Stage, within: Duration) -> Fault {
+    let millis = within.as_millis();
+    let message = format!("{who} sent no content within timeouts.first_token ({millis} ms)");
+    Fault::new(stage, Source::Network, Kind::Timeout(Deadline::FirstToken), message)
+}
+
+/// The exchange took too long.
 pub fn total_timeout(stage: Stage) -> Fault {
-    Fault::new(
-        stage,
-        Source::Gateway,
-        Kind::Timeout,
-        "the exchange took longer than timeouts.total",
-    )
+    let message = "the exchange took longer than its timeouts.total";
+    Fault::new(stage, Source::Gateway, Kind::Timeout(Deadline::Total), message)
 }

@@ -29,6 +29,8 @@ pub enum Prefix {
 pub enum ProxyError {
     /// The line of version 1 did not end within its longest.
     LineTooLong,
+    /// The line of version 1 ends with a line feed alone.
+    BareLineFeed,
     /// The line of version 1 is not one.
     BadLine,
     /// A version, command or family of version 2 that there is not.
@@ -45,6 +47,9 @@ impl ProxyError {
     pub fn message(self) -> &'static str {
         match self {
             ProxyError::LineTooLong => "the PROXY line does not end within 107 bytes",
+            ProxyError::BareLineFeed => {
+                "the PROXY line ends with a line feed alone: end it with carriage return and line feed"
+            }
             ProxyError::BadLine => {
                 "the PROXY line is not one: write e.g. PROXY TCP4 192.0.2.1 192.0.2.2 56324 443"
             }
@@ -84,9 +89,13 @@ fn begins(bytes: &[u8], start: &[u8]) -> bool {
 
 fn version_1(bytes: &[u8]) -> Result<Prefix, ProxyError> {
     let within = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
-    let Some(end) = memchr::memmem::find(within, b"\r\n") else {
+    let Some(feed) = memchr::memchr(b'\n', within) else {
         let full = within.len() == LINE_BYTES_MAX;
         return if full { Err(ProxyError::LineTooLong) } else { Ok(Prefix::NeedMore) };
+    };
+    // Told at once: a balancer that sends such lines would else wait until the line is too long, or for ever.
+    let Some(end) = feed.checked_sub(1).filter(|&end| within[end] == b'\r') else {
+        return Err(ProxyError::BareLineFeed);
     };
     let line = std::str::from_utf8(&within[LINE_START.len()..end]);
     let client = line.ok().and_then(line_client).ok_or(ProxyError::BadLine)?;

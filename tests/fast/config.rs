@@ -3,6 +3,7 @@
 
 mod conditions;
 mod file;
+mod guardrails;
 mod hosts;
 mod inline;
 mod mistakes;

@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod conditions;
+mod guardrails;
 mod headers;
 mod health;
 mod keys;
-mod make;
+pub mod make;
 mod retries;
 mod targets;
 mod walks;

@@ -246,7 +246,7 @@ fn what_is_not_there_says_so() {
         ("GET", "/", 501),
         ("GET", "/admin/v1/logs?where=status%3E500", 501),
         ("GET", "/admin/v1/usage", 501),
-        ("GET", "/admin/v1/explain", 501),
+        ("GET", "/admin/v1/explain", 405),
         ("POST", "/admin/v1/api-keys", 501),
         ("DELETE", "/admin/v1/virtual-keys/up", 501),
         ("GET", "/admin/v1/configs/plain/versions", 501),

@@ -136,7 +136,7 @@ fn an_idle_stream_ends_in_an_error_event(driver: Driver) {
     up.sees_close(0);
     let record = gateway.record();
     assert_eq!((&record["truncated"], &record["status"]), (&true.into(), &200.into()));
-    assert_eq!(record["error"], "timeout");
+    assert_eq!(record["error"], "timeout_idle");
 }
 
 fn an_upstream_that_breaks_http_is_a_502(driver: Driver) {

@@ -100,7 +100,7 @@ impl Compiler<'_, '_> {
                 && (has("vertex_project_id") || has("vertex_service_account_json")))
             || (provider_name == Some("azure-openai") && has("azure_auth_mode"))
             || ["virtual_key", "cache", "retry", "request_timeout", "timeouts"].into_iter().any(has)
-            || keys::LATER.iter().any(|key| has(key))
+            || keys::LATER.iter().chain(keys::GUARDRAILS).any(|key| has(key))
             || (!self.inline && spot.get("options").is_some())
             || names_virtual_key_in_model(spot, self.known)
     }

@@ -194,6 +194,7 @@ impl Compiler<'_, '_> {
         for (key, slot) in [
             ("connect", &mut timeouts.connect),
             ("first_byte", &mut timeouts.first_byte),
+            ("first_token", &mut timeouts.first_token),
             ("idle", &mut timeouts.idle),
             ("total", &mut timeouts.total),
         ] {
@@ -251,7 +252,7 @@ fn is_header_name(name: &str) -> bool {
 
 const RETRY_KEYS: &[&str] =
     &["attempts", "on_status_codes", "use_retry_after_header", "use_retry_after_headers", "jitter"];
-const TIMEOUT_KEYS: &[&str] = &["connect", "first_byte", "idle", "total"];
+const TIMEOUT_KEYS: &[&str] = &["connect", "first_byte", "first_token", "idle", "total"];
 const FORWARDS_ITSELF_NAMES: [&str; 2] =
     ["x-portkey-forward-headers", "x-trunkline-forward-headers"];
 /// Framing, routing and hop-by-hop headers belong to one connection.

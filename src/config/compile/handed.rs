@@ -1,16 +1,16 @@
 //! What a config object hands down to its targets: each level's own settings over those of its parent.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::config::{
     Origin,
-    health::{Balance, Breaker},
+    health::{Balance, Breaker, Hedge},
     hosts::{self, INVALID_CUSTOM_HOST},
-    policy::{DropPath, Retry, TimeoutOverrides},
+    policy::{DropPath, Mirror, Part, Retry, TimeoutOverrides},
     report::Spot,
 };
 
-use super::node::Compiler;
+use super::{guardrails::HandedGuardrails, node::Compiler};
 
 /// What a level hands down to its targets.
 #[derive(Clone, Default)]
@@ -33,6 +33,12 @@ pub struct Handed {
     pub retry: Option<Retry>,
     /// Deadlines.
     pub timeouts: TimeoutOverrides,
+    /// The parts around with a total of their own.
+    pub parts: Vec<Part>,
+    /// When a second target is asked as well.
+    pub hedge: Option<Hedge>,
+    /// Where a copy of the request goes.
+    pub mirror: Option<Arc<Mirror>>,
     /// `strict_open_ai_compliance`.
     pub strict: Option<bool>,
     /// The circuit breaker of each target.
@@ -43,6 +49,8 @@ pub struct Handed {
     pub chosen: bool,
     /// Whether a strategy above chooses by latency or running requests.
     pub measured: bool,
+    /// What is checked of requests and answers.
+    pub guardrails: HandedGuardrails,
 }
 
 impl Handed {
@@ -96,11 +104,10 @@ impl Compiler<'_, '_> {
             handed.request_timeout = self.request_timeout(&found);
         }
         if let Some(found) = self.field(spot, "timeouts") {
-            handed.timeouts = self.timeouts(&found, handed.timeouts);
-            if let (true, Some(total)) = (depth > 0, self.field(&found, "total")) {
-                let message = "total bounds the whole exchange; write it at the top of the config";
-                self.report.about_key(&total, message);
-            }
+            self.deadlines(&found, &mut handed, depth);
+        }
+        if let Some(found) = self.field(spot, "hedge") {
+            handed.hedge = self.hedge(&found);
         }
         if let Some(found) = self.field(spot, "custom_host") {
             handed.custom_host = self.custom_host(&found, spot);
@@ -111,7 +118,22 @@ impl Compiler<'_, '_> {
         if let Some(strict) = self.flag(spot, "strict_open_ai_compliance") {
             handed.strict = Some(strict);
         }
+        self.handed_guardrails(spot, &mut handed, depth);
         handed
+    }
+
+    /// `timeouts`. The total of the root bounds the exchange; that of another level, all of that level.
+    fn deadlines(&mut self, spot: &Spot<'_>, handed: &mut Handed, depth: usize) {
+        let parents = handed.timeouts.total.take();
+        handed.timeouts = self.timeouts(spot, handed.timeouts);
+        match handed.timeouts.total {
+            None => handed.timeouts.total = parents,
+            Some(total) if depth == 0 => self.total = Some(total),
+            Some(total) => {
+                handed.parts.push(Part { index: self.parts, total });
+                self.parts += 1;
+            }
+        }
     }
 
     /// A host to go to instead of the provider's. A request may only name hosts that pass the guard, or that a

@@ -50,7 +50,8 @@ impl Compiler<'_, '_> {
         })
     }
 
-    fn bounded(
+    /// A number within bounds.
+    pub fn bounded(
         &mut self,
         spot: &Spot<'_>,
         key: &str,
@@ -170,7 +171,8 @@ impl Compiler<'_, '_> {
     ) -> Option<Watch> {
         let breaker = handed.breaker.clone().filter(|_| handed.chosen);
         let rate_limit_aware = handed.rate_limit_aware && handed.chosen;
-        if breaker.is_none() && !rate_limit_aware && !handed.measured {
+        let hedge = handed.hedge;
+        if breaker.is_none() && !rate_limit_aware && !handed.measured && hedge.is_none() {
             return None;
         }
         let mut hash = Sha256::new();
@@ -195,7 +197,7 @@ impl Compiler<'_, '_> {
         let index = self.watched.len();
         let (path, measured) = (path.to_owned(), handed.measured);
         self.watched.push(Watched { key, path, measured });
-        Some(Watch { index, breaker, rate_limit_aware })
+        Some(Watch { index, breaker, rate_limit_aware, hedge })
     }
 }
 

@@ -22,6 +22,28 @@ pub const HONOURED: &[&str] = &[
     "cb_config",
     "affinity",
     "rate_limit_aware",
+    "hedge",
+    "mirror",
+    "before_request_hooks",
+    "after_request_hooks",
+    "input_guardrails",
+    "output_guardrails",
+    "input_mutators",
+    "output_mutators",
+    "default_input_guardrails",
+    "default_output_guardrails",
+];
+
+/// Those of them that are guardrails: a target that has one of them has something to say.
+pub const GUARDRAILS: &[&str] = &[
+    "before_request_hooks",
+    "after_request_hooks",
+    "input_guardrails",
+    "output_guardrails",
+    "input_mutators",
+    "output_mutators",
+    "default_input_guardrails",
+    "default_output_guardrails",
 ];
 
 /// Keys that load with a warning: without them a request costs more or takes longer, but means the same.
@@ -33,22 +55,7 @@ pub const INERT: &[(&str, &str)] = &[
 ];
 
 /// Keys that would change what a request means or who may see it: refused while nothing honours them.
-pub const LATER: &[&str] = &[
-    "before_request_hooks",
-    "after_request_hooks",
-    "input_guardrails",
-    "output_guardrails",
-    "input_mutators",
-    "output_mutators",
-    "default_input_guardrails",
-    "default_output_guardrails",
-    "passthrough",
-    "prompt_id",
-    "conditions",
-    "hedge",
-    "mirror",
-    "keep_alive",
-];
+pub const LATER: &[&str] = &["passthrough", "prompt_id", "conditions", "keep_alive"];
 
 /// Keys of `strategy` that this version honours.
 pub const STRATEGY: &[&str] =

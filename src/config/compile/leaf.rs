@@ -64,7 +64,10 @@ impl<'k> Compiler<'k, '_> {
             timeouts: handed.timeouts,
             strict: handed.strict,
             options,
+            parts: handed.parts.clone(),
             watch: None,
+            mirror: handed.mirror.clone(),
+            guardrails: handed.guardrails.of_leaf(),
         };
         leaf.watch = self.watch(&leaf, key.map(|(_, key)| key), path, handed);
         Some(NodeKind::Leaf(Box::new(leaf)))

@@ -1,15 +1,22 @@
 //! Compiles Portkey's config object into a [`Policy`]: from the file, where every mistake is told with its place,
 //! and from a request's header, where the answer is the one that clients of Portkey's gateway know.
 
+mod callee;
+mod check_values;
+pub mod checks;
 mod conditions;
 mod demands;
 mod fields;
+pub mod guardrails;
 mod handed;
 mod health;
+mod hedge;
+mod json_schema;
 pub mod keys;
 mod leaf;
 mod node;
 mod params;
+mod redactions;
 
 use std::collections::HashMap;
 
@@ -19,10 +26,12 @@ use crate::base::{ids::VirtualKeyId, limits};
 
 use super::{
     Config, CustomHosts, VirtualKey,
+    guardrail::{GuardrailKind, Guardrails},
     policy::Policy,
     report::{Report, Spot},
     tree::{Tree, Value},
 };
+use guardrails::{Form, Side};
 use node::Compiler;
 
 /// What a config may refer to, and the rules for what it may not.
@@ -100,7 +109,7 @@ pub fn compile_inline(
     let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
     let mut compiler = Compiler::new(known, Some(&digest), "", &mut report);
     let node = compiler.root(&root);
-    let watched = std::mem::take(&mut compiler.watched);
+    let (watched, total) = (std::mem::take(&mut compiler.watched), compiler.total);
     let (redirected, names_itself) = (compiler.redirected.take(), compiler.forwards_itself);
     match node {
         _ if !report.wire.is_empty() => invalid(report.wire),
@@ -110,7 +119,7 @@ pub fn compile_inline(
             Err(InlineError::CredentialRedirected { message: redirected.unwrap_or_default() })
         }
         None => invalid(vec!["path: , message: Invalid configuration".into()]),
-        Some(root) => Ok(Policy { root, inline: true, digest, watched }),
+        Some(root) => Ok(Policy { root, inline: true, digest, total, watched }),
     }
 }
 
@@ -120,12 +129,37 @@ pub fn compile_named(spot: &Spot<'_>, known: Known<'_>, report: &mut Report) -> 
     let before = report.mistakes.len();
     let mut compiler = Compiler::new(known, None, spot.name(), report);
     let root = compiler.root(spot);
-    let watched = std::mem::take(&mut compiler.watched);
+    let (watched, total) = (std::mem::take(&mut compiler.watched), compiler.total);
     if compiler.forwards_itself {
         report.mistake(spot, FORWARDS_ITSELF);
     }
     let root = root.filter(|_| report.mistakes.len() == before)?;
-    Some(Policy { root, inline: false, digest, watched })
+    Some(Policy { root, inline: false, digest, total, watched })
+}
+
+/// Compiles the guardrails that came with a request, for every target: of requests, and of answers.
+pub fn compile_guardrails(
+    texts: [Option<&str>; 2],
+    known: Known<'_>,
+) -> Result<Guardrails, InlineError> {
+    let mut report = Report::default();
+    let mut lists = [Vec::new(), Vec::new()];
+    let sides = [Side::Input, Side::Output];
+    let mut compiler = Compiler::new(known, Some(&[0; 32]), "", &mut report);
+    for ((list, text), side) in lists.iter_mut().zip(texts).zip(sides) {
+        let Some(text) = text else { continue };
+        if text.len() > limits::INLINE_CONFIG_BYTES_MAX {
+            return invalid(vec!["path: , message: The guardrails are too long".to_owned()]);
+        }
+        let Ok(json) = serde_json::from_str::<serde_json::Value>(text) else {
+            return plain(GUARDRAILS_NOT_JSON);
+        };
+        let tree = Tree::from(json);
+        let form = Form::Short(GuardrailKind::Guardrail);
+        *list = compiler.guardrails(&Spot::root(&tree), form, side, 0);
+    }
+    let [input, output] = lists;
+    if report.wire.is_empty() { Ok(Guardrails { input, output }) } else { invalid(report.wire) }
 }
 
 fn plain<T>(message: &'static str) -> Result<T, InlineError> {
@@ -149,6 +183,9 @@ fn truthy(spot: &Spot<'_>, key: &str) -> bool {
 
 /// The message beside a list of errors.
 pub const INVALID: &str = "Invalid config passed";
+/// Guardrails in a header are not JSON.
+pub const GUARDRAILS_NOT_JSON: &str =
+    "Invalid guardrails passed. You need to pass a valid json list";
 /// The config is not JSON.
 pub const NOT_JSON: &str = "Invalid config passed. You need to pass a valid json";
 /// Neither the config nor a header names a provider.

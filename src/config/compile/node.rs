@@ -1,5 +1,7 @@
 //! Walks the tree of a config object: strategies and their targets.
 
+use std::time::Duration;
+
 use crate::{
     base::limits,
     config::{
@@ -28,6 +30,8 @@ pub struct Compiler<'k, 'r> {
     pub forwards_itself: bool,
     /// Regular expressions so far.
     pub patterns: usize,
+    /// Checks of guardrails so far.
+    pub checks: usize,
     /// Leaves so far.
     pub leaves: usize,
     /// Bytes of parameters that leaves hold so far.
@@ -36,6 +40,10 @@ pub struct Compiler<'k, 'r> {
     pub scope: String,
     /// The targets whose health is asked for, so far.
     pub watched: Vec<Watched>,
+    /// The root's total.
+    pub total: Option<Duration>,
+    /// Parts with a total of their own, so far.
+    pub parts: usize,
 }
 
 impl<'k, 'r> Compiler<'k, 'r> {
@@ -54,10 +62,13 @@ impl<'k, 'r> Compiler<'k, 'r> {
             redirected: None,
             forwards_itself: false,
             patterns: 0,
+            checks: 0,
             leaves: 0,
             override_bytes: 0,
             scope: inline.map_or_else(|| name.to_owned(), hex::encode),
             watched: Vec::new(),
+            total: None,
+            parts: 0,
         }
     }
 
@@ -86,7 +97,10 @@ impl<'k, 'r> Compiler<'k, 'r> {
         let name = self.field(spot, "name").and_then(|found| self.string(&found, "a name"));
         let name = name.map(str::to_owned);
         let weight = self.weight(spot);
-        let handed = self.handed(spot, handed, depth);
+        let mut handed = self.handed(spot, handed, depth);
+        if let Some(found) = self.field(spot, "mirror") {
+            handed.mirror = self.mirror(&found, &path, &handed);
+        }
         let kind = match (self.field(spot, "strategy"), self.field(spot, "targets")) {
             (None, None) => self.leaf(spot, &path, &handed),
             (strategy, targets) => {

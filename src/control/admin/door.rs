@@ -34,7 +34,7 @@ fn admit(gate: &Gate, request: &Request) -> Result<(), Box<Response>> {
             "the admin interface listens on loopback and answers only to localhost and 127.0.0.1";
         return refuse(StatusCode::FORBIDDEN, "permission_error", message);
     }
-    if announced_length(request.headers()) > limits::ADMIN_BODY_BYTES_MAX {
+    if announced_length(request.headers()) > limits::ADMIN_BODY_BYTES_MAX as u64 {
         let message = "the request body is larger than the admin interface takes";
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message);
     }

@@ -47,6 +47,22 @@ pub const WORKER_LABELLED: &[LabelledRow] = &[
         |c| c.ended.tokens.iter().zip(BUCKETS).map(|(n, (name, _))| (n.get(), name)).collect(),
     ),
     (
+        "trunkline_guardrails_total",
+        Kind::Counter,
+        "Guardrails that ran, by how they ended; error: checks that could not be made.",
+        "outcome",
+        |c| {
+            let counts = &c.guardrails;
+            vec![
+                (counts.passed.get(), "passed"),
+                (counts.failed.get(), "failed"),
+                (counts.denied.get(), "denied"),
+                (counts.errors.get(), "error"),
+                (counts.not_called.get(), "not_called"),
+            ]
+        },
+    ),
+    (
         "trunkline_memory_accounted_bytes",
         Kind::Gauge,
         "Memory that limits.memory counts: of exchanges and their bodies, and of the log's queues.",
@@ -116,6 +132,14 @@ pub const WORKER: &[Row<Counters>] = &[
     ),
     ("trunkline_exchanges_total", Kind::Counter, "Exchanges begun.", |c| c.exchanges.get()),
     ("trunkline_attempts_total", Kind::Counter, "Attempts made at targets.", |c| c.attempts.get()),
+    ("trunkline_hedges_total", Kind::Counter, "Second tries beside slow ones.", |c| c.hedges.get()),
+    ("trunkline_mirrors_total", Kind::Counter, "Copies sent to mirrors.", |c| c.mirrors.get()),
+    (
+        "trunkline_mirrors_skipped_total",
+        Kind::Counter,
+        "Copies not sent to mirrors, for want of room.",
+        |c| c.mirrors_skipped.get(),
+    ),
     (
         "trunkline_clients_gone_total",
         Kind::Counter,

@@ -3,11 +3,13 @@
 
 mod answer;
 mod door;
+mod explain;
 mod families;
 mod metrics;
 mod page;
 mod routes;
 mod show;
+mod targets;
 pub mod token;
 
 use std::{

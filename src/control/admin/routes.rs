@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::State,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
     http::{Method, StatusCode, Uri, header},
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
@@ -17,10 +18,13 @@ use super::{
     Process,
     answer::{error, not_yet, ok},
     door::door,
-    metrics, page, show,
+    explain, metrics, page, show,
     token::Tokens,
 };
-use crate::control::{gateway::Event, reload::Outcome};
+use crate::{
+    base::limits,
+    control::{gateway::Event, reload::Outcome},
+};
 
 /// What every handler has.
 pub struct Gate {
@@ -44,6 +48,7 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/admin/v1/virtual-keys", get(virtual_keys).fallback(later))
         .route("/admin/v1/configs", get(configs).fallback(later))
         .route("/admin/v1/api-keys", get(api_keys).fallback(later))
+        .route("/admin/v1/explain", post(explain_request))
         .route("/admin/v1/reload", post(reload));
     for path in LATER {
         router = router.route(path, any(later));
@@ -51,6 +56,7 @@ pub fn router(gate: Arc<Gate>) -> Router {
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(limits::ADMIN_BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&gate), door))
         .with_state(gate)
 }
@@ -60,7 +66,6 @@ const LATER: &[&str] = &[
     "/",
     "/admin/v1/usage",
     "/admin/v1/logs",
-    "/admin/v1/explain",
     "/admin/v1/openapi.json",
     "/admin/v1/epochs/{*rest}",
     "/admin/v1/virtual-keys/{*rest}",
@@ -95,6 +100,17 @@ async fn configs(State(gate): Desk) -> Response {
 
 async fn api_keys(State(gate): Desk) -> Response {
     ok(show::api_keys(&gate.process.hub.epoch()))
+}
+
+/// What would become of a request that the body describes.
+async fn explain_request(State(gate): Desk, body: Result<Bytes, BytesRejection>) -> Response {
+    match body {
+        Ok(body) => explain::call(&gate.process, &body),
+        Err(rejection) => {
+            let message = format!("the request body cannot be read: {rejection}");
+            error(rejection.status(), "invalid_request_error", &message)
+        }
+    }
 }
 
 /// Has the main thread read the configuration again, and waits for what comes of it.
@@ -137,6 +153,6 @@ async fn wrong_method(method: Method) -> Response {
 
 async fn unknown() -> Response {
     let message = "no such route: there are /metrics and, below /admin/v1, health, epochs, slow, virtual-keys, \
-                   configs, api-keys and reload";
+                   configs, api-keys, explain and reload";
     error(StatusCode::NOT_FOUND, "not_found_error", message)
 }

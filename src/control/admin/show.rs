@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Process, answer::time};
+use super::{Process, answer::time, targets};
 use crate::{
     base::{limits, secret::Secret},
     config::{ApiKey, Config, PooledCredential, VirtualKey},
@@ -28,6 +28,7 @@ pub fn health(process: &Process) -> Value {
         "connections": sum(|counters| counters.connections_open.get()),
         "pooled": sum(|counters| counters.upstream_idle.get()),
         "workers": workers,
+        "targets": targets::health(&process.hub, process.clock.now()),
         "log": process.log.as_ref().map(|log| {
             let stats = log.stats();
             json!({

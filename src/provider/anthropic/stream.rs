@@ -13,7 +13,7 @@ use crate::{
         delta::{Delta, Piece},
         usage::Usage,
     },
-    provider::{Seen, StreamError, Translate, Watch},
+    provider::{Seen, StreamError, Translate, Watch, is_unreadable},
 };
 
 /// Watches a same-format stream. In mid-content an event is known by its name alone.
@@ -32,7 +32,10 @@ impl Watch for MessagesWatch {
         let event = match Event::read(name, data) {
             Ok(event) => event,
             Err(_) if is_error(name, data) => return failed(data),
-            Err(_) => return Seen { content: self.in_content, ..Seen::default() },
+            Err(_) => {
+                let unreadable = is_unreadable(data);
+                return Seen { content: self.in_content, unreadable, ..Seen::default() };
+            }
         };
         self.keep(&event);
         self.in_content |= event.is_content();

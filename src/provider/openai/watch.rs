@@ -10,7 +10,7 @@ use super::{error, usage};
 use crate::{
     base::limits::ERROR_TEXT_BYTES_MAX,
     chat::usage::Usage,
-    provider::{Seen, StreamError, Watch},
+    provider::{Seen, StreamError, Watch, is_unreadable},
     wire::json,
 };
 
@@ -33,7 +33,8 @@ impl ChatWatch {
 
     fn look_closely(&mut self, name: &[u8], data: &[u8]) -> Seen {
         let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(data) else {
-            return Seen { error: unreadable_error(name, data), ..Seen::default() };
+            let unreadable = is_unreadable(data);
+            return Seen { error: unreadable_error(name, data), unreadable, ..Seen::default() };
         };
         if let Some(error) = chunk_error(&chunk, name, data) {
             return Seen { error: Some(error), ..Seen::default() };
@@ -350,12 +351,14 @@ mod tests {
         for quiet in [
             r#"{"choices":[{"delta":{"content":null,"tool_calls":[],"refusal":null}}]}"#,
             r#"{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#,
-            "not json",
             "",
         ] {
             let (_, seen) = chat(&[quiet]);
             assert_eq!(seen[0], Seen::default(), "{quiet}");
         }
+        let (_, seen) = chat(&["not json", r#"{"choices":7}"#]);
+        assert_eq!(seen[0], Seen { unreadable: true, ..Seen::default() });
+        assert_eq!(seen[1], Seen::default(), "JSON, if a strange kind");
     }
 
     #[test]

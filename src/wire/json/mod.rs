@@ -5,6 +5,7 @@
 //! writing a parsed body again costs thirty times as much, and would not keep the caller's bytes.
 
 mod error;
+mod places;
 mod prune;
 mod scan;
 mod splice;
@@ -14,6 +15,7 @@ mod walk;
 mod words;
 
 pub use error::{JsonError, JsonErrorKind};
+pub use places::{places, with_texts};
 pub use prune::{Elements, PathStep, elements, prune};
 pub use scan::{Fields, Member, each_member, scan};
 pub use splice::{Edit, Spliced, splice};

@@ -73,6 +73,7 @@ fn fixed(input: &mut Input<'_>, record: &mut Record) -> Result<u8, Malformed> {
     record.truncated = flags & flag::TRUNCATED != 0;
     record.client_gone = flags & flag::CLIENT_GONE != 0;
     record.hedged = flags & flag::HEDGED != 0;
+    record.mirror = flags & flag::MIRROR != 0;
     record.core = u16::from_le_bytes(input.array()?);
     record.status = u16::from_le_bytes(input.array()?);
     record.sequence = u64::from_le_bytes(input.array()?);
@@ -150,6 +151,8 @@ fn lists(input: &mut Input<'_>, record: &mut Record) -> Result<(), Malformed> {
     record.balance = input.list(|input| Ok((input.text()?, input.number()?)))?;
     record.attempts = input.list(attempt)?;
     record.omitted = input.number()?;
+    // Records of before there were guardrails end here.
+    record.guardrails = if input.0.is_empty() { Vec::new() } else { input.list(Input::text)? };
     Ok(())
 }
 
@@ -170,6 +173,7 @@ fn attempt(input: &mut Input<'_>) -> Result<AttemptRecord, Malformed> {
         detail: input.text()?,
         // Records of before there were several have none.
         credential: if input.0.is_empty() { String::new() } else { input.text()? },
+        role: if input.0.is_empty() { String::new() } else { input.text()? },
     })
 }
 

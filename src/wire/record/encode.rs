@@ -6,7 +6,7 @@
 //!              0     1   version, 1. Fields are only ever appended; what changes the meaning of an old one
 //!                        raises this, and older readers then skip the record
 //!              1     1   flags: 1 stream, 2 truncated, 4 client gone, 8 hedged, 16 usage known, 32 usage estimated,
-//!                        64 cost known
+//!                        64 cost known, 128 mirror
 //!              2     2   core
 //!              4     2   status
 //!              6     8   sequence
@@ -27,9 +27,11 @@
 //!                        list of (text, number): balance
 //!                        list of attempt
 //!                        number: omitted
+//!                        list of text: guardrails
 //!                        (later versions append here; readers ignore what they do not know)
 //! attempt   = length:u16 status:u16 number:started number:ended text × 6: target, provider, virtual key, model, left,
-//!             detail; if it is not empty, text: credential (later versions append here)
+//!             detail; if one of the next is not empty, text: credential; if it is not empty, text: role (later
+//!             versions append here)
 //! number    = n bytes, 1 to 8, of value:7n, a one, n-1 zeros (highest bit first, the bytes then little-endian, so that
 //!             the zeros at the low end of the first byte say how many follow); or 0:u8 value:u64
 //! text      = number:length UTF-8
@@ -62,6 +64,8 @@ pub mod flag {
     pub const ESTIMATED: u8 = 32;
     /// The cost follows.
     pub const COST: u8 = 64;
+    /// It is a copy that went to a mirror.
+    pub const MIRROR: u8 = 128;
 }
 
 /// Appends `record` to `out`, its length in front. Texts over [`limits::LOG_TEXT_BYTES_MAX`] are cut, lists that
@@ -86,10 +90,10 @@ fn bytes_at_most(record: &RecordRef<'_>) -> usize {
     let amount = |(target, _): &(&str, u64)| text_at_most(target) + NUMBER_BYTES_MAX;
     let texts: usize = texts_of(record).into_iter().map(text_at_most).sum();
     let metadata: usize = record.metadata.iter().map(pair).sum();
-    let lists: usize = [record.dropped_params, record.conditions, record.open_breakers]
-        .into_iter()
-        .flat_map(|list| list.iter().map(|text| text_at_most(text)))
-        .sum();
+    let texts_lists =
+        [record.dropped_params, record.conditions, record.open_breakers, record.guardrails];
+    let lists: usize =
+        texts_lists.into_iter().flat_map(|list| list.iter().map(|text| text_at_most(text))).sum();
     let balance: usize = record.balance.iter().map(amount).sum();
     let attempts: usize = record.attempts.iter().map(attempt_at_most).sum();
     let sum = FIXED_AND_NUMBERS_BYTES_MAX + texts + metadata + lists + balance + attempts;
@@ -103,7 +107,7 @@ fn text_at_most(text: &str) -> usize {
 
 fn attempt_at_most(attempt: &AttemptRef<'_>) -> usize {
     let texts: usize = texts_of_attempt(attempt).into_iter().map(text_at_most).sum();
-    5 + 2 * NUMBER_BYTES_MAX + texts + text_at_most(attempt.credential)
+    5 + 2 * NUMBER_BYTES_MAX + texts + text_at_most(attempt.credential) + text_at_most(attempt.role)
 }
 
 fn fixed(record: &RecordRef<'_>) -> [u8; FIXED_BYTES] {
@@ -130,6 +134,7 @@ fn flags(record: &RecordRef<'_>) -> u8 {
         | bit(record.usage.is_some(), flag::USAGE)
         | bit(estimated, flag::ESTIMATED)
         | bit(record.cost_pico_usd.is_some(), flag::COST)
+        | bit(record.mirror, flag::MIRROR)
 }
 
 fn numbers(record: &RecordRef<'_>, cursor: &mut Cursor<'_>) {
@@ -212,6 +217,7 @@ fn lists(record: &RecordRef<'_>, cursor: &mut Cursor<'_>) {
     });
     omitted += cursor.list(record.attempts, attempt);
     cursor.number(omitted);
+    cursor.list(record.guardrails, |cursor, text| cursor.text(text));
 }
 
 fn attempt(cursor: &mut Cursor<'_>, attempt: &AttemptRef<'_>) {
@@ -222,10 +228,13 @@ fn attempt(cursor: &mut Cursor<'_>, attempt: &AttemptRef<'_>) {
     for text in texts_of_attempt(attempt) {
         cursor.text(text);
     }
-    if !attempt.credential.is_empty() {
+    if !(attempt.credential.is_empty() && attempt.role.is_empty()) {
         cursor.text(attempt.credential);
     }
-    let length = u16::try_from(cursor.at - start - 2).expect("seven bounded texts");
+    if !attempt.role.is_empty() {
+        cursor.text(attempt.role);
+    }
+    let length = u16::try_from(cursor.at - start - 2).expect("eight bounded texts");
     cursor.bytes[start..start + 2].copy_from_slice(&length.to_le_bytes());
 }
 
@@ -374,13 +383,13 @@ fn number_word(number: u64, length: usize) -> u64 {
 }
 
 const NUMBER_BYTES_MAX: usize = 9;
-/// The length, the fixed part, 22 numbers and the ends of six lists.
-const FIXED_AND_NUMBERS_BYTES_MAX: usize = LENGTH_BYTES + FIXED_BYTES + 22 * NUMBER_BYTES_MAX + 6;
+/// The length, the fixed part, 22 numbers and the ends of seven lists.
+const FIXED_AND_NUMBERS_BYTES_MAX: usize = LENGTH_BYTES + FIXED_BYTES + 22 * NUMBER_BYTES_MAX + 7;
 /// What a number's store may touch beyond its end.
 const SLACK_BYTES: usize = 8;
-/// Where lists stop growing: one entry of the largest kind, seven full texts, still fits behind it.
-const LISTS_END_BYTES: usize = limits::LOG_RECORD_BYTES_MAX - 8 * limits::LOG_TEXT_BYTES_MAX;
+/// Where lists stop growing: one entry of the largest kind, eight full texts, still fits behind it.
+const LISTS_END_BYTES: usize = limits::LOG_RECORD_BYTES_MAX - 9 * limits::LOG_TEXT_BYTES_MAX;
 
-const _: () = assert!(7 * (limits::LOG_TEXT_BYTES_MAX + 3) + 64 < u16::MAX as usize);
+const _: () = assert!(8 * (limits::LOG_TEXT_BYTES_MAX + 3) + 64 < u16::MAX as usize);
 const _: () =
     assert!(17 * (limits::LOG_TEXT_BYTES_MAX + 3) + FIXED_AND_NUMBERS_BYTES_MAX < LISTS_END_BYTES);

@@ -71,7 +71,7 @@ pub struct Exchange<Text, Attempts, Pairs, Texts, Amounts> {
     pub error_kind: Text,
     /// The message of the fault; empty: no error.
     pub error_message: Text,
-    /// In the order they were made.
+    /// In the order in which they were left; the last is the one that answered, if one did.
     pub attempts: Attempts,
     /// `DISABLED`, `HIT`, `MISS`, `REFRESH`.
     pub cache_status: Text,
@@ -106,6 +106,8 @@ pub struct Exchange<Text, Attempts, Pairs, Texts, Amounts> {
     pub balance: Amounts,
     /// Entries of the lists above that were left out because the record would have become too long.
     pub omitted: u64,
+    /// What guardrails found: `config.targets[0] input NAME denied: default.contains`.
+    pub guardrails: Texts,
     /// The client asked for a stream.
     pub stream: bool,
     /// The upstream broke after the commit point.
@@ -114,6 +116,8 @@ pub struct Exchange<Text, Attempts, Pairs, Texts, Amounts> {
     pub client_gone: bool,
     /// A hedge was sent.
     pub hedged: bool,
+    /// It is a copy that went to a mirror, beside the exchange of the same trace id: no client waited for it.
+    pub mirror: bool,
 }
 
 /// When each stage was reached, in nanoseconds after the request's first byte.
@@ -165,10 +169,12 @@ pub struct Attempt<Text> {
     /// When it was left or complete, likewise.
     pub ended: u64,
     /// Why it was left: `status`, `timeout_connect`, `timeout_first_byte`, `unreachable`, `protocol`, `unfit`, …;
-    /// empty: it was not left.
+    /// `hedge_lost`: the other try beside it was faster; empty: it was not left.
     pub left: Text,
     /// A sentence more about that.
     pub detail: Text,
+    /// `hedge`: a second try beside a slow one; empty: one of the usual kind.
+    pub role: Text,
 }
 
 /// Token buckets, disjoint.
@@ -200,8 +206,8 @@ impl Record {
         let attempts: Vec<_> = self.attempts.iter().map(Attempt::borrowed).collect();
         let metadata: Vec<_> = self.metadata.iter().map(|(k, v)| (&**k, &**v)).collect();
         let balance: Vec<_> = self.balance.iter().map(|(target, n)| (&**target, *n)).collect();
-        let [dropped, conditions, breakers] =
-            [&self.dropped_params, &self.conditions, &self.open_breakers]
+        let [dropped, conditions, breakers, guardrails] =
+            [&self.dropped_params, &self.conditions, &self.open_breakers, &self.guardrails]
                 .map(|list| list.iter().map(|text| &**text).collect::<Vec<_>>());
         use_it(&RecordRef {
             core: self.core,
@@ -241,10 +247,12 @@ impl Record {
             open_breakers: &breakers,
             balance: &balance,
             omitted: self.omitted,
+            guardrails: &guardrails,
             stream: self.stream,
             truncated: self.truncated,
             client_gone: self.client_gone,
             hedged: self.hedged,
+            mirror: self.mirror,
         })
     }
 }
@@ -264,6 +272,7 @@ impl AttemptRecord {
             ended: self.ended,
             left: &self.left,
             detail: &self.detail,
+            role: &self.role,
         }
     }
 }

@@ -87,6 +87,30 @@ fn an_empty_file_is_the_same_as_none() {
 }
 
 #[test]
+fn a_proxy_of_variables_that_come_out_empty_is_none() {
+    for text in [
+        "egress_proxy: \"${NONE:-}\"",
+        "egress_proxy: ${NONE:-}",
+        "egress_proxy: { url: \"${NONE:-}\", no_proxy: [a.example] }",
+    ] {
+        assert!(good(text).edge.egress_proxy.is_none(), "{text}");
+    }
+    assert!(good("egress_proxy: ${NONE:-http://proxy:3128}").edge.egress_proxy.is_some());
+    let literal = check("egress_proxy: \"\"", Variables::Lookup(&environment));
+    assert_eq!(literal.mistakes.len(), 1, "nothing at all was written, which says nothing");
+}
+
+#[test]
+fn proxies_that_are_everybody_are_warned_of() {
+    let text = "trusted_proxies: [10.0.0.0/8, 0.0.0.0/0, \"::/0\", \"::ffff:0.0.0.0/96\"]";
+    let checked = check(text, Variables::Lookup(&environment));
+    let places: Vec<&str> = checked.warnings.iter().map(|warning| warning.path.as_str()).collect();
+    assert_eq!(places, ["trusted_proxies[1]", "trusted_proxies[2]", "trusted_proxies[3]"]);
+    assert!(checked.warnings[0].message.starts_with("believes every client"));
+    assert!(checked.config.is_some());
+}
+
+#[test]
 fn json_is_read_as_yaml() {
     let config =
         good(r#"{"listen": "localhost:1", "workers": [2, 3], "log": "off", "admin": "off"}"#);

@@ -148,7 +148,17 @@ fn schema_errors_are_portkeys() {
         ),
         (
             r#"{"provider":"openai","api_key":"k","input_guardrails":["x"]}"#,
-            vec!["path: input_guardrails, message: not in this version of Trunkline; remove it"],
+            vec![
+                "path: input_guardrails,0, message: is the name of a guardrail that Portkey keeps; write its checks here",
+            ],
+        ),
+        (
+            r#"{"provider":"openai","api_key":"k","output_guardrails":[{"default.webhook":{"webhookURL":"http://169.254.169.254/"}},{"contians":{"words":["a"]}},{"contains":{"words":"a"}}]}"#,
+            vec![
+                "path: output_guardrails,0,default.webhook,webhookURL, message: Invalid custom host",
+                "path: output_guardrails,1,contians, message: there is no check \"contians\"; did you mean \"contains\"?",
+                "path: output_guardrails,2,contains,words, message: Expected array, received string",
+            ],
         ),
         (
             r#"{"strategy":{"mode":"loadbalance","cb_config":{"failure_threshold":"1"}},"targets":[{"provider":"openai","api_key":"k"}]}"#,

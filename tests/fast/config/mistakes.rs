@@ -452,17 +452,37 @@ const BAD: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "configs: { c: { strategy: { mode: single }, targets: [ { provider: openai, api_key: k, timeouts: { total: 5s } } ] } }",
+        "configs: { c: { provider: openai, api_key: k, hedge: { after: soon, max_ratio: 2 } } }",
         &[
-            "1:100: configs.c.targets[0].timeouts.total: total bounds the whole exchange; write it at the top of the config",
+            "1:63: configs.c.hedge.after: expected a span of time, found \"soon\"; write e.g. 200ms, 5s, 10m, 1h or 30d",
+            "1:80: configs.c.hedge.max_ratio: expected a number from 0.001 to 1, found 2; write e.g. 0.05",
         ],
     ),
     (
-        "configs: { c: { provider: openai, api_key: k, input_guardrails: [x], hedge: { after: 1s }, passthrough: true } }",
+        "configs: { c: { provider: openai, api_key: k, hedge: { max_ratio: 0.1, afer: 1s } } }",
         &[
-            "1:47: configs.c.input_guardrails: not in this version of Trunkline; remove it",
-            "1:70: configs.c.hedge: not in this version of Trunkline; remove it",
-            "1:92: configs.c.passthrough: not in this version of Trunkline; remove it",
+            "1:54: configs.c.hedge.after: missing; write e.g. after: 800ms, or after: p95",
+            "1:72: configs.c.hedge.afer: there is no such key; did you mean \"after\"?",
+        ],
+    ),
+    (
+        "configs: { c: { provider: openai, api_key: k, mirror: { sample: 1.5, target: { strategy: { mode: single }, retry: { attempts: 1 } } } } }",
+        &[
+            "1:65: configs.c.mirror.sample: expected a number from 0 to 1, found 1.5; write e.g. 0.1",
+            "1:80: configs.c.mirror.target.strategy: a mirror goes to one target, once; remove it",
+            "1:108: configs.c.mirror.target.retry: a mirror goes to one target, once; remove it",
+        ],
+    ),
+    (
+        "configs: { c: { provider: openai, api_key: k, mirror: { sample: 1 } } }",
+        &["1:55: configs.c.mirror.target: missing; write e.g. target: { virtual_key: NAME }"],
+    ),
+    (
+        "configs: { c: { provider: openai, api_key: k, input_guardrails: [x], keep_alive: 15s, passthrough: true } }",
+        &[
+            "1:66: configs.c.input_guardrails[0]: is the name of a guardrail that Portkey keeps; write its checks here",
+            "1:70: configs.c.keep_alive: not in this version of Trunkline; remove it",
+            "1:87: configs.c.passthrough: not in this version of Trunkline; remove it",
         ],
     ),
     (

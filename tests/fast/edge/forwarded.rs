@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use trunkline::{
     base::limits::FORWARDED_HOPS_MAX,
     config::networks::{Network, Networks},
-    policy::client_address::behind,
+    policy::client_address::{behind, canonical},
 };
 
 fn trusted() -> Networks {
@@ -98,4 +98,20 @@ fn a_chain_is_walked_to_its_bound() {
     assert_eq!(client("10.0.0.1", &[&hops(FORWARDED_HOPS_MAX - 1)]), "198.51.100.1");
     assert_eq!(client("10.0.0.1", &[&hops(FORWARDED_HOPS_MAX)]), "10.0.0.2");
     assert_eq!(client("10.0.0.1", &[&hops(10_000)]), "10.0.0.2");
+}
+
+#[test]
+fn ipv4_inside_ipv6_is_ipv4() {
+    for (written, meant) in [
+        ("[::ffff:192.0.2.1]:80", "192.0.2.1:80"),
+        ("192.0.2.1:80", "192.0.2.1:80"),
+        ("[2001:db8::1%7]:80", "[2001:db8::1%7]:80"),
+        ("[::192.0.2.1]:80", "[::c000:201]:80"),
+    ] {
+        let address = canonical(written.parse().expect("an address"));
+        assert_eq!(
+            address.to_string(),
+            meant.parse::<std::net::SocketAddr>().expect("one").to_string()
+        );
+    }
 }

@@ -113,6 +113,24 @@ fn lines_that_are_none_are_refused() {
 }
 
 #[test]
+fn a_line_that_ends_with_a_line_feed_alone_is_refused_at_once() {
+    for line in [
+        &b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\n"[..],
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\nGET / HTTP/1.1\r\n",
+        b"PROXY UNKNOWN\n",
+        b"PROXY UNKNOWN \nGET / HTTP/1.1\r\n",
+        b"PROXY \n",
+        b"PROXY \n\r\n",
+    ] {
+        let at = line.iter().position(|byte| *byte == b'\n').expect("a line feed");
+        assert_eq!(look(&line[..at]), Ok(Prefix::NeedMore), "{line:?}");
+        for end in at + 1..=line.len() {
+            assert_eq!(look(&line[..end]), Err(ProxyError::BareLineFeed), "{line:?}");
+        }
+    }
+}
+
+#[test]
 fn a_line_ends_within_its_bound() {
     let line = |bytes: usize| format!("PROXY UNKNOWN {}\r\n", "x".repeat(bytes - 16)).into_bytes();
     assert_eq!(look(&line(107)), Ok(Prefix::Header { len: 107, client: None }));

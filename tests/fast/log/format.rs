@@ -36,10 +36,11 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn attempt()(texts in vec(".{0,20}", 7), status in any::<u16>(), n in any::<[u64; 2]>()) -> AttemptRecord {
+    fn attempt()(texts in vec(".{0,20}", 8), status in any::<u16>(), n in any::<[u64; 2]>()) -> AttemptRecord {
         AttemptRecord { target: texts[0].clone(), provider: texts[1].clone(), virtual_key: texts[2].clone(),
             model: texts[3].clone(), status, started: n[0], ended: n[1], left: texts[4].clone(),
-            detail: texts[5].clone(), credential: texts[6].clone() }
+            detail: texts[5].clone(), credential: texts[6].clone(),
+            role: texts[7].clone() }
     }
 }
 
@@ -47,9 +48,9 @@ prop_compose! {
     fn lists()(
         metadata in vec((".{0,10}", ".{0,10}"), 0..4), dropped in vec(".{0,9}", 0..3), conditions in vec(".{0,9}", 0..3),
         breakers in vec(".{0,9}", 0..3), balance in vec((".{0,9}", any::<u64>()), 0..3),
-        attempts in vec(attempt(), 0..4),
+        attempts in vec(attempt(), 0..4), guardrails in vec(".{0,9}", 0..3),
     ) -> Record {
-        Record { metadata, dropped_params: dropped, conditions, open_breakers: breakers, balance, attempts,
+        Record { metadata, dropped_params: dropped, conditions, open_breakers: breakers, balance, attempts, guardrails,
             ..Record::default() }
     }
 }
@@ -58,7 +59,7 @@ prop_compose! {
     fn record()(
         lists in lists(), texts in vec(".{0,24}", 17), n in any::<[u64; 8]>(), request_id in any::<u128>(),
         core in any::<u16>(), status in any::<u16>(), times in times(), usage in proptest::option::of(usage()),
-        cost in any::<Option<u64>>(), flags in any::<[bool; 4]>(),
+        cost in any::<Option<u64>>(), flags in any::<[bool; 5]>(),
     ) -> Record {
         let text = |index: usize| texts[index].clone();
         Record {
@@ -68,7 +69,8 @@ prop_compose! {
             error_source: text(9), error_kind: text(10), error_message: text(11), cache_status: text(12), usage,
             cost_pico_usd: cost, cost_status: text(13), price_table: text(14), client_bytes_in: n[5],
             client_bytes_out: n[6], client_address: text(15), trace_id: text(16), omitted: n[7],
-            stream: flags[0], truncated: flags[1], client_gone: flags[2], hedged: flags[3], ..lists
+            stream: flags[0], truncated: flags[1], client_gone: flags[2], hedged: flags[3],
+            mirror: flags[4], ..lists
         }
     }
 }
@@ -149,6 +151,7 @@ fn a_record_that_would_be_too_long_says_what_it_left_out() {
         model: long.clone(),
         left: long.clone(),
         detail: long.clone(),
+        role: long.clone(),
         ..AttemptRecord::default()
     };
     let record = Record {

@@ -40,7 +40,7 @@ fn breaker() -> Breaker {
 
 /// A target whose breaker and quota are asked for.
 fn watched() -> Node {
-    let watch = Watch { index: 0, breaker: Some(breaker()), rate_limit_aware: true };
+    let watch = Watch { index: 0, breaker: Some(breaker()), rate_limit_aware: true, hedge: None };
     leaf(trunkline::config::policy::Leaf { watch: Some(watch), ..Default::default() })
 }
 
@@ -146,6 +146,7 @@ fn what_counts_as_a_failure() {
         (status(500), Verdict::Failure, Verdict::Success),
         (status(503), Verdict::Failure, Verdict::Success),
         (Outcome::Unfit, Verdict::Nothing, Verdict::Nothing),
+        (Outcome::Denied { answer: true }, Verdict::Nothing, Verdict::Nothing),
         (Outcome::RequestTimeout, Verdict::Success, Verdict::Failure),
         (Outcome::Network(Network::Unreachable), Verdict::Failure, Verdict::Success),
         (Outcome::Network(Network::FirstByteTimeout), Verdict::Failure, Verdict::Failure),
@@ -226,47 +227,50 @@ fn one_that_runs_more_than_its_share_passes_on() {
     assert_eq!(belongs_to(5, &candidates(&names[..1], &[1.0], &[alone]), true), Some(0));
 }
 
-/// A world of conversations over targets that each keep a prompt cache: `choose` gets the hash and the loads. Returns
-/// the share of hits, the most that ran on one target over its share, and the most requests of one over the mean.
+/// A world of conversations over targets that each keep a prompt cache: `choose` gets the hash, the dice and the loads.
+/// The longest prefix of a conversation is where its last turn went. Returns the share of turns that found it, the most
+/// that ran on one target over what may run there, and the most turns of one target over the mean.
 fn cached(targets: usize, choose: impl Fn(u64, u64, &[Candidate<'_>]) -> usize) -> (f64, f64, f64) {
-    const CONVERSATIONS: usize = 400;
-    const AT_ONCE: usize = 64;
-    const REQUESTS: usize = 60_000;
+    const CONVERSATIONS: usize = 4000;
+    const AT_ONCE: usize = 1000;
+    const TURNS: usize = 60_000;
     let (names, weights) = (names(targets), vec![1.0; targets]);
     let mut dice = Dice(7);
     let keys: Vec<u64> = (0..CONVERSATIONS).map(|_| dice.roll()).collect();
-    let mut caches = vec![std::collections::HashSet::new(); targets];
-    let mut running: Vec<usize> = Vec::new();
-    let (mut hits, mut peak, mut counts) = (0, 0.0_f64, vec![0_usize; targets]);
-    for _ in 0..REQUESTS {
+    let mut homes: Vec<Option<usize>> = vec![None; CONVERSATIONS];
+    let (mut running, mut loads) = (Vec::new(), vec![0_u64; targets]);
+    let (mut turns, mut hits, mut peak, mut counts) =
+        (0_usize, 0_usize, 0.0_f64, vec![0_usize; targets]);
+    for _ in 0..TURNS {
         if running.len() == AT_ONCE {
-            let done = dice.below(AT_ONCE);
-            running.swap_remove(done);
+            let done: usize = running.swap_remove(dice.below(AT_ONCE));
+            loads[done] -= 1;
         }
-        let loads: Vec<Load> = (0..targets)
-            .map(|at| {
-                let in_flight = running.iter().filter(|one| **one == at).count() as u64;
-                Load { in_flight, latency_nanos: 1 }
-            })
-            .collect();
-        let key = dice.pick(&keys);
-        let at = choose(key, dice.roll(), &candidates(&names, &weights, &loads));
-        hits += usize::from(!caches[at].insert(key));
+        let seen: Vec<Load> =
+            loads.iter().map(|&in_flight| Load { in_flight, latency_nanos: 1 }).collect();
+        let conversation = dice.below(CONVERSATIONS);
+        let at = choose(keys[conversation], dice.roll(), &candidates(&names, &weights, &seen));
+        if let Some(home) = homes[conversation].replace(at) {
+            turns += 1;
+            hits += usize::from(home == at);
+        }
         running.push(at);
+        loads[at] += 1;
         counts[at] += 1;
-        let share = running.len() as f64 / targets as f64;
         // A whole request more than five fourths is what rounding up allows.
-        let allowed = (share * 1.25).ceil();
-        let here = running.iter().filter(|one| **one == at).count() as f64;
-        peak = peak.max(here / allowed);
+        let allowed = (running.len() as f64 / targets as f64 * 1.25).ceil();
+        peak = peak.max(loads[at] as f64 / allowed);
     }
     let most = counts.iter().max().copied().unwrap_or_default() as f64;
-    (hits as f64 / REQUESTS as f64, peak, most * targets as f64 / REQUESTS as f64)
+    (hits as f64 / turns as f64, peak, most * targets as f64 / TURNS as f64)
 }
 
 #[test]
-fn affinity_keeps_prompt_caches_warm_and_loads_even() {
+fn affinity_keeps_prompt_caches_warm_and_loads_even_where_chance_keeps_one_in_n() {
     for targets in [2, 4, 8] {
+        let (by_chance, ..) = cached(targets, |_, dice, all| dice as usize % all.len());
+        let one_in_n = 1.0 / targets as f64;
+        assert!((by_chance - one_in_n).abs() < 0.02, "{targets} targets: {by_chance}");
         let (hits, peak, imbalance) =
             cached(targets, |key, _, all| belongs_to(key, all, true).unwrap());
         assert!(hits >= 0.95, "{targets} targets: {hits}");
@@ -397,7 +401,12 @@ fn enliven_node(node: &mut Node, dice: &mut Dice, chosen: bool) {
         NodeKind::Leaf(leaf) => {
             let breaker = (chosen && dice.chance(60)).then(breaker);
             let rate_limit_aware = chosen && dice.chance(40);
-            leaf.watch = dice.chance(80).then_some(Watch { index: 0, breaker, rate_limit_aware });
+            leaf.watch = dice.chance(80).then_some(Watch {
+                index: 0,
+                breaker,
+                rate_limit_aware,
+                hedge: None,
+            });
         }
         NodeKind::Single(child) => enliven_node(child, dice, true),
         NodeKind::LoadBalance { balance, targets } => {
@@ -446,7 +455,7 @@ fn random_policies_plan_alike_end_and_can_be_recalled() {
 
         // What the record holds is enough, without the request.
         let noted = snapshot.noted(&policy, drawn.hashed());
-        let recalled = Snapshot::recalled(&policy, &noted.open_breakers, &noted.balance);
+        let recalled = Snapshot::recalled(&policy, &noted.open_breakers, &noted.balance, &[]);
         let from_record = plan_with(&policy, plan_seed, &Facts::default(), &recalled);
         assert_eq!(order(&drawn), order(&from_record), "seed {seed}: {noted:?}");
         assert_eq!(drawn.skipped(), from_record.skipped(), "seed {seed}");

@@ -125,7 +125,7 @@ pub fn policy(mut root: Node) -> Policy {
     set_paths(&mut root, "config".into());
     let mut watched = Vec::new();
     number_watched(&mut root, &mut watched);
-    Policy { root, inline: false, digest: [7; 32], watched }
+    Policy { root, inline: false, digest: [7; 32], total: None, watched }
 }
 
 /// Numbers the leaves that are watched.

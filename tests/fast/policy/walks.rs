@@ -45,6 +45,8 @@ fn without_codes_everything_but_2xx_falls_through() {
         (status(500), true),
         (Outcome::RequestTimeout, true),
         (Outcome::Unfit, true),
+        (Outcome::Denied { answer: false }, true),
+        (Outcome::Denied { answer: true }, true),
         (Outcome::Network(Network::Unreachable), true),
         (Outcome::Network(Network::ConnectTimeout), true),
         (Outcome::Network(Network::FirstByteTimeout), true),
@@ -205,8 +207,8 @@ fn every_weighted_leaf_is_reached_and_no_other() {
 
 #[test]
 fn walks_agree_with_the_reference_model() {
-    for seed in 0..3_000 {
-        let policy = random_policy(seed, 4);
+    for seed in 0..10_000 {
+        let policy = random_policy(seed, 5);
         let plan_seed = seed.wrapping_mul(0x2545_f491_4f6c_dd1d);
         let drawn = plan(&policy, plan_seed, &Facts::default());
         let (tried, end) =
@@ -336,7 +338,8 @@ impl Oracle {
             wait = Duration::from_secs(1 << number);
             let mut retryable = retry.attempts > 0
                 && match outcome {
-                    Outcome::Unfit => false,
+                    Outcome::Unfit | Outcome::Denied { answer: false } => false,
+                    Outcome::Denied { answer: true } => retry.on_status_codes.contains(&446),
                     Outcome::Network(Network::StreamError { .. }) | Outcome::RequestTimeout => {
                         retry.on_status_codes.contains(&statuses_of(outcome)[0])
                     }
@@ -405,6 +408,7 @@ fn statuses_of(outcome: Outcome) -> Vec<u16> {
         Outcome::Status { code, .. } => vec![code],
         Outcome::RequestTimeout => vec![408],
         Outcome::Unfit => vec![],
+        Outcome::Denied { .. } => vec![446],
         Outcome::Network(Network::ConnectTimeout) => vec![503, 504],
         Outcome::Network(Network::FirstByteTimeout) => vec![408, 504],
         Outcome::Network(Network::StreamError { status }) => vec![status],

@@ -89,6 +89,7 @@ fn policy(dice: &mut Dice, depth: u32, model: &str) -> Value {
         _ => leaf(dice),
     };
     with_care(&mut node, dice);
+    with_second_tries(&mut node, dice, model);
     if dice.strikes(0.2) {
         node["retry"] = json!({"attempts": dice.below(3), "jitter": dice.strikes(0.5)});
     }
@@ -96,6 +97,23 @@ fn policy(dice: &mut Dice, depth: u32, model: &str) -> Value {
         node["request_timeout"] = json!(500 + dice.below(3000));
     }
     node
+}
+
+/// What sends a request twice, or gives a target up early.
+fn with_second_tries(node: &mut Value, dice: &mut Dice, model: &str) {
+    if dice.strikes(0.2) {
+        let after = pick(dice, &["5ms", "300ms", "1s", "p95"]);
+        node["hedge"] = json!({"after": after, "max_ratio": *pick(dice, &[0.1, 1.0, 1.0])});
+    }
+    if dice.strikes(0.1) {
+        let target =
+            json!({"virtual_key": pick(dice, &TARGETS), "override_params": {"model": model}});
+        node["mirror"] = json!({"target": target, "sample": *pick(dice, &[0.5, 1.0])});
+    }
+    if dice.strikes(0.15) {
+        let name = *pick(dice, &["first_token", "first_token", "total"]);
+        node["timeouts"] = json!({name: format!("{}ms", 200 + dice.below(4000))});
+    }
 }
 
 /// What heeds how targets fare.

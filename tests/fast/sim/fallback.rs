@@ -145,6 +145,58 @@ fn a_plain_answer_that_is_cut() {
 }
 
 #[test]
+fn a_200_whose_json_is_broken() {
+    assert_eq!(left_for_b(|gate| gate.target("a").is("malformed=json")), "protocol");
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+    for body in ["", "{\"choices\":[", "<html>", "[]", "{}}"] {
+        for framing in [
+            format!("content-length: {}\r\n\r\n{body}", body.len()),
+            format!("connection: close\r\n\r\n{body}"),
+        ] {
+            let gate = Gate::new(1);
+            gate.target("a").does([Act::Hear, Act::say(format!("{head}{framing}"))]);
+            assert_eq!(gate.ask("hi").served_by(), "b", "{framing}");
+        }
+    }
+}
+
+#[test]
+fn a_200_whose_json_is_broken_is_passed_on_once_it_is_too_long_to_hold() {
+    let gate = Gate::new(1);
+    let body = format!("{{\"x\":\"{}", "x".repeat(100_000));
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+    let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    gate.target("a").does([Act::Hear, Act::say(answer)]);
+    let answer = gate.ask("hi");
+    assert_eq!((answer.status, answer.body.len(), answer.complete), (200, body.len(), true));
+    assert_eq!(gate.target("b").connections(), 0);
+}
+
+#[test]
+fn a_stream_whose_first_event_is_no_json() {
+    for event in [chunk("{\"choices\":["), chunk("oops"), role() + &chunk("{")] {
+        let gate = Gate::new(1);
+        let rest = word("a") + &ending();
+        gate.target("a").does([
+            Act::Hear,
+            Act::say(STREAM_HEAD),
+            Act::say(event),
+            Act::Wait(secs(1)),
+            Act::say(rest),
+        ]);
+        let answer = gate.stream("hi");
+        assert!(answer.is_whole() && answer.served_by() == "b", "{answer:?}");
+        assert_eq!(gate.record().attempts[0].left, "protocol");
+        gate.close();
+    }
+    // Behind content it is the client's to judge.
+    let gate = Gate::new(1);
+    let acts = [word("a"), chunk("oops"), ending()].map(Act::say);
+    gate.target("a").does([Act::Hear, Act::say(STREAM_HEAD)].into_iter().chain(acts));
+    assert!(gate.stream("hi").text().contains("oops"));
+}
+
+#[test]
 fn without_a_target_left_the_last_answer_is_passed_on() {
     let gate = Gate::new(1);
     gate.target("a").refuses();

@@ -139,3 +139,30 @@ fn a_connection_that_says_nothing_ends_with_a_drain_or_in_time() {
     drop(idle);
     gate.close();
 }
+
+#[test]
+fn an_ipv4_client_is_logged_as_ipv4_however_it_is_written() {
+    let gate = trusting();
+    let mapped = [0xff, 0xff, 192, 0, 2, 1];
+    let mut binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24".to_vec();
+    for _ in 0..2 {
+        binary.extend([0; 10]);
+        binary.extend(mapped);
+    }
+    binary.extend([0xdc, 4, 1, 0xbb]);
+    let line = b"PROXY TCP6 ::ffff:192.0.2.1 ::ffff:192.0.2.2 56324 443\r\n".to_vec();
+    for header in [line, binary] {
+        let answer = gate.post(&[&header[..], &chat("hi", false)].concat());
+        assert_eq!(answer.served_by(), "a");
+        assert_eq!(gate.record().client_address, "192.0.2.1:56324");
+    }
+}
+
+#[test]
+fn a_proxy_line_with_a_line_feed_alone_is_answered_at_once() {
+    let gate = trusting();
+    let answer = gate.post(b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\nGET / HTTP/1.1\r\n");
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("carriage return and line feed"), "{}", answer.text());
+    assert!(answer.took < secs(1), "{:?}", answer.took);
+}

@@ -7,7 +7,11 @@ use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use trunkline::{base::units::UnixTime, sandbox::dice::Dice, wire::record::Record};
+use trunkline::{
+    base::units::UnixTime,
+    sandbox::dice::Dice,
+    wire::record::{AttemptRecord, Record},
+};
 
 use super::{Gate, answer::Answer, draw::*, secs};
 
@@ -110,6 +114,10 @@ struct Worlds {
     reused: u64,
     second_epoch: usize,
     refused: u64,
+    hedged: usize,
+    hedges_won: usize,
+    mirrored: usize,
+    late_tokens: usize,
 }
 
 impl Worlds {
@@ -122,19 +130,27 @@ impl Worlds {
     }
 
     fn judge(&mut self, gate: &Gate, clients: &[Plan], turns: &Turns) {
-        let records = gate.records();
+        let all = gate.records();
+        let (copies, records): (Vec<Record>, Vec<Record>) =
+            all.iter().cloned().partition(|record| record.mirror);
         assert_eq!(records.len() as u64, gate.counters.exchanges.get(), "a record an exchange");
         let reused = gate.counters.upstream_reused.get();
         let mut by_trace: HashMap<&str, &Record> = HashMap::new();
         for record in &records {
             let twice = by_trace.insert(&record.trace_id, record);
             assert!(twice.is_none(), "two records of one exchange: {twice:?} {record:?}");
-            judge_attempts(gate, record, reused);
+            let copy = copies.iter().filter(|copy| copy.trace_id == record.trace_id);
+            judge_attempts(gate, record, copy, reused);
             judge_times(record);
+            judge_hedge(record);
             judge_epoch(record, turns);
         }
-        let sequence: Vec<_> = records.iter().map(|record| record.sequence).collect();
-        assert!(sequence.iter().copied().eq(1..=records.len() as u64), "gaps: {sequence:?}");
+        let sequence: Vec<_> = all.iter().map(|record| record.sequence).collect();
+        assert!(sequence.iter().copied().eq(1..=all.len() as u64), "gaps: {sequence:?}");
+        for copy in &copies {
+            let alone = copy.attempts.len() == 1 && copy.client_bytes_out == 0;
+            assert!(alone && by_trace.contains_key(&*copy.trace_id), "{copy:?}");
+        }
         for client in clients {
             self.judge_client(client, &by_trace);
         }
@@ -143,6 +159,12 @@ impl Worlds {
         self.gone += records.iter().filter(|record| record.client_gone).count();
         self.fallen_back += records.iter().filter(|record| record.attempts.len() > 1).count();
         self.reused += reused;
+        self.mirrored += copies.len();
+        self.hedged += records.iter().filter(|record| record.hedged).count();
+        let won = |record: &&Record| record.attempts.last().is_some_and(|a| a.role == "hedge");
+        self.hedges_won += records.iter().filter(won).count();
+        let attempts = records.iter().flat_map(|record| &record.attempts);
+        self.late_tokens += attempts.filter(|a| a.left == "timeout_first_token").count();
         self.second_epoch += records.iter().filter(|record| record.epoch == 2).count();
         let counters = &gate.counters;
         self.refused += counters.refused_in_flight.get() + counters.refused_memory.get();
@@ -177,9 +199,12 @@ impl Worlds {
         let Worlds { fallen_back, reused, second_epoch, refused, .. } = *self;
         let least = exchanges / 50;
         assert!(whole > exchanges / 4 && errors > least && gone > least, "{self:?}");
-        assert!(refused > 10, "{self:?}");
+        assert!(refused > 5, "{self:?}");
         assert!(truncated > least && fallen_back > least && reused as usize > least, "{self:?}");
         assert!(second_epoch > least, "{self:?}");
+        let Worlds { hedged, hedges_won, mirrored, late_tokens, .. } = *self;
+        assert!(hedged > least && hedges_won > 10 && mirrored > least, "{self:?}");
+        assert!(late_tokens > 3, "{self:?}");
     }
 }
 
@@ -212,15 +237,25 @@ fn tell(asked: &Ask, answer: &Answer, record: impl std::fmt::Debug) -> String {
     format!("{asked}\n\n{status} {headers:?} {complete} {took:?}\n{text}\n\n{record:?}")
 }
 
-/// What the record says was tried is what the targets saw.
-fn judge_attempts(gate: &Gate, record: &Record, reused: u64) {
+/// What the records of an exchange and of its copy say was tried is what the targets saw.
+fn judge_attempts<'r>(
+    gate: &Gate,
+    record: &'r Record,
+    copy: impl Iterator<Item = &'r Record> + Clone,
+    reused: u64,
+) {
     let marker = format!("\"{}\"", record.trace_id);
+    // A copy that is under way has no record yet.
+    let unknown = usize::from(gate.counters.mirrors.get() > 0 && copy.clone().count() == 0);
     for (name, target) in &gate.targets {
-        let tries = record.attempts.iter().filter(|attempt| attempt.virtual_key == *name);
+        let copied = copy.clone().flat_map(|copy| &copy.attempts);
+        let tries = record.attempts.iter().chain(copied);
+        let tries = tries.filter(|attempt| attempt.virtual_key == *name);
         let answered = tries.clone().filter(|attempt| !matches!(attempt.status, 0 | 507)).count();
         let seen = target.bodies().iter().filter(|body| body.contains(&marker)).count();
         assert!(answered <= seen, "{name} answered what it never saw: {record:?}");
-        let most = if reused == 0 { tries.count() } else { 2 * tries.count() };
+        let most = tries.count() + unknown;
+        let most = if reused == 0 { most } else { 2 * most };
         assert!(seen <= most, "{name} saw {seen}: {record:?}");
     }
     for attempt in &record.attempts {
@@ -236,11 +271,26 @@ fn judge_times(record: &Record) {
     assert!(reached.is_sorted(), "out of order: {record:?}");
     let later = [times.connected, times.sent, times.first_byte, times.first_token, times.last_byte];
     assert!(later.iter().all(|at| *at <= times.flushed), "after the end: {record:?}");
-    for pair in record.attempts.windows(2) {
+    for pair in record.attempts.windows(2).filter(|_| !record.hedged) {
         assert!(pair[0].ended <= pair[1].started, "two tries at once: {record:?}");
     }
     for attempt in &record.attempts {
         assert!(times.planned <= attempt.started && attempt.ended <= times.flushed, "{record:?}");
+    }
+}
+
+/// At most one second try, at most two tries at once, and a loser that is marked as one.
+fn judge_hedge(record: &Record) {
+    let sent = |a: &&AttemptRecord| a.role == "hedge" && a.ended != a.started;
+    let hedges = record.attempts.iter().filter(sent).count();
+    assert!(hedges <= usize::from(record.hedged), "{record:?}");
+    let lost = record.attempts.iter().filter(|a| a.left == "hedge_lost").count();
+    assert!(lost <= usize::from(record.hedged), "{record:?}");
+    for one in &record.attempts {
+        let beside =
+            |other: &&AttemptRecord| other.started < one.ended && one.started < other.ended;
+        let at_once = record.attempts.iter().filter(beside).count();
+        assert!(at_once <= 1 + usize::from(record.hedged) || one.role == "hedge", "{record:?}");
     }
 }
 
@@ -249,7 +299,7 @@ fn judge_epoch(record: &Record, turns: &Turns) {
     let model = format!("m{}", record.epoch);
     let strays = record.attempts.iter().any(|attempt| attempt.model != model);
     assert!(!strays, "tries of two epochs: {record:?}");
-    let began = UnixTime { nanos: record.accepted_unix_nanos };
+    let began = UnixTime { nanos: record.accepted_unix_nanos + record.times.head };
     match *turns.published.borrow() {
         _ if turns.clock_set => {}
         Some(at) if began > at => assert_eq!(record.epoch, 2, "{record:?}"),
