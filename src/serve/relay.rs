@@ -169,6 +169,8 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
 
     /// The upstream broke: the client is told.
     async fn broken(&mut self, ended: Ended) -> Passed {
+        // An upstream may have sent all of what guardrails deny: the client is not to take it for whole.
+        self.arriving.complete = false;
         if self.arriving.events {
             if !ended.told {
                 let event = rescue::error_event(self.passage.dialect, &ended.fault);
