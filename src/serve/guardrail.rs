@@ -50,6 +50,7 @@ pub struct Facts {
 /// Where guardrails run. It owns what it knows: some run when the exchange is over.
 pub struct Scene<N: Net> {
     core: Rc<Core<N>>,
+    #[allow(clippy::redundant_allocation, reason = "a core's own count, see the core's")]
     epoch: Rc<Arc<Epoch>>,
     facts: Rc<Facts>,
     /// Whether the request is judged, else its answer.
