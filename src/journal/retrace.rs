@@ -1,7 +1,7 @@
 //! Whether the attempts that a record tells of are those that its plan leads to: the same machine walks the plan again,
 //! fed with what the record says of each attempt.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use smallvec::{SmallVec, smallvec};
 
@@ -16,13 +16,12 @@ use crate::{
 
 /// Walks `plan` as `record` says that it went. `Err`: where the two part, in a sentence.
 pub fn retrace(plan: &Plan<'_>, record: &Record) -> Result<Retraced, String> {
-    if record.hedged {
-        return Ok(Retraced::Hedged);
-    }
     let mut walk = Walk::new(plan);
     let mut step = walk.first();
-    for (at, attempt) in record.attempts.iter().enumerate() {
-        let number = at + 1;
+    let tries = tries(&record.attempts);
+    for (at, one) in tries.iter().enumerate() {
+        let attempt = &*one.attempt;
+        let number = one.number;
         while let Step::Try { leaf, retry_number: 0, .. } = step
             && was_passed_over(record, leaf.path)
             && leaf.path != attempt.target
@@ -41,9 +40,10 @@ pub fn retrace(plan: &Plan<'_>, record: &Record) -> Result<Retraced, String> {
                 return Err(format!("attempt {number}, of {target}, is one too many"));
             }
         }
-        let next = record.attempts.get(number);
+        check_hedge(one, &walk)?;
+        let next = tries.get(at + 1).map(|next| &*next.attempt);
         match (next, attempt.left.is_empty()) {
-            (None, true) => return Ok(Retraced::Same), // its answer was kept
+            (None, true) => return Ok(one.kept()),
             (Some(_), true) => return Err(format!("attempt {number} was kept, yet not the last")),
             (next, false) => (walk, step) = follow(&walk, attempt, next, record),
         }
@@ -51,6 +51,71 @@ pub fn retrace(plan: &Plan<'_>, record: &Record) -> Result<Retraced, String> {
     match step {
         Step::Try { leaf, .. } => Ok(Retraced::CutShort { next: leaf.path.to_owned() }),
         _ => Ok(Retraced::Same),
+    }
+}
+
+/// A try as the walk knew it.
+struct Try<'r> {
+    /// What came of it. If its hedge was faster: of that one, under the target that the walk had tried.
+    attempt: Cow<'r, AttemptRecord>,
+    /// Its number in the record.
+    number: usize,
+    /// The second try beside it.
+    hedge: Option<&'r AttemptRecord>,
+    /// Whether what came of the hedge counted.
+    overtaken: bool,
+}
+
+impl Try<'_> {
+    /// Its answer was kept.
+    fn kept(&self) -> Retraced {
+        match self.hedge.filter(|_| self.overtaken) {
+            Some(hedge) => Retraced::Hedged { by: hedge.target.clone() },
+            None => Retraced::Same,
+        }
+    }
+}
+
+/// The tries of a record. The walk knows of no hedges: one that lost, or failed, stands before the try that it was
+/// beside, and nothing followed from it; one that answered stands behind, in that try's place.
+fn tries(attempts: &[AttemptRecord]) -> Vec<Try<'_>> {
+    let mut tries: Vec<Try<'_>> = Vec::with_capacity(attempts.len());
+    let mut before = None;
+    for (at, attempt) in attempts.iter().enumerate() {
+        if attempt.role != HEDGE {
+            let (attempt, hedge) = (Cow::Borrowed(attempt), before.take());
+            tries.push(Try { attempt, number: at + 1, hedge, overtaken: false });
+            continue;
+        }
+        let began_before =
+            |next: &&AttemptRecord| next.role != HEDGE && next.started <= attempt.started;
+        let lost = tries.last().is_some_and(|last| last.attempt.left == HEDGE_LOST);
+        match tries.last_mut() {
+            Some(last) if lost || attempts.get(at + 1).filter(began_before).is_none() => {
+                let (target, credential) = (&last.attempt.target, &last.attempt.credential);
+                last.attempt = Cow::Owned(AttemptRecord {
+                    target: target.clone(),
+                    credential: credential.clone(),
+                    ..attempt.clone()
+                });
+                (last.hedge, last.overtaken) = (Some(attempt), true);
+            }
+            _ => before = Some(attempt),
+        }
+    }
+    tries
+}
+
+/// Whether a hedge went where the walk would have sent it.
+fn check_hedge(one: &Try<'_>, walk: &Walk<'_>) -> Result<(), String> {
+    let Some(hedge) = one.hedge else { return Ok(()) };
+    match walk.beside() {
+        Some(beside) if beside.path == hedge.target => Ok(()),
+        beside => {
+            let (target, number) = (&hedge.target, one.number);
+            let beside = beside.map_or("no target", |beside| beside.path);
+            Err(format!("the hedge beside attempt {number} was of {target}, not of {beside}"))
+        }
     }
 }
 
@@ -65,8 +130,11 @@ pub enum Retraced {
         /// What would have been tried next.
         next: String,
     },
-    /// A hedge was sent: which of two answers first is no decision.
-    Hedged,
+    /// So they are, and the answer is a hedge's: which of two is faster is no decision.
+    Hedged {
+        /// The target of the hedge.
+        by: String,
+    },
 }
 
 /// The walk after this attempt. A record does not say how long an upstream asked to wait, or which of two deadlines
@@ -119,6 +187,7 @@ fn outcomes(attempt: &AttemptRecord) -> SmallVec<[Outcome; 4]> {
         "timeout_first_byte" | "timeout_idle" | "timeout" => {
             smallvec![Outcome::Network(Network::FirstByteTimeout), Outcome::RequestTimeout]
         }
+        "guardrail" => [false, true].map(|answer| Outcome::Denied { answer }).into_iter().collect(),
         // An error event stands for the status that the provider would have sent, which the record does not hold.
         "upstream_error" | "protocol" | "overloaded" => {
             let events =
@@ -137,3 +206,8 @@ fn was_passed_over(record: &Record, path: &str) -> bool {
 
 /// Statuses that error events of streams stand for.
 const STREAM_STATUSES: [u16; 12] = [500, 529, 429, 503, 502, 504, 400, 401, 403, 404, 408, 413];
+
+/// The role of an attempt that was a hedge.
+const HEDGE: &str = "hedge";
+/// Why a try was left whose hedge was faster.
+const HEDGE_LOST: &str = "hedge_lost";

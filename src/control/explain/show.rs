@@ -175,7 +175,8 @@ fn write_attempts(out: &mut String, record: &Record) {
             0 => "no answer".to_owned(),
             status => format!("status {status}"),
         };
-        let line = format!("{} {status}, {left}", attempt.target);
+        let role = if attempt.role.is_empty() { "" } else { " (hedge)" };
+        let line = format!("{}{role} {status}, {left}", attempt.target);
         let _ = writeln!(out, "  {:<2} {}", at + 1, printable(&line));
     }
 }
@@ -187,9 +188,10 @@ fn compared(outcome: &Result<Retraced, String>) -> String {
             "the attempts are those of this plan; a deadline, the client or an upload that cannot be sent twice ended \
              it before {next}"
         ),
-        Ok(Retraced::Hedged) => {
-            "a hedge was sent: which of two answers first is not made again".to_owned()
-        }
+        Ok(Retraced::Hedged { by }) => format!(
+            "the attempts are those of this plan as far as the hedge to {by}, which answered first: who is faster is \
+             not made again"
+        ),
         Err(why) => format!("ANOTHER PATH than this plan's: {why}"),
     }
 }
@@ -225,7 +227,12 @@ fn json(form: &Form<'_>) -> Value {
     });
     if let (Some(record), Some(map)) = (form.record, out.as_object_mut()) {
         let attempts = record.attempts.iter().map(|attempt| {
-            json!({ "target": attempt.target, "status": attempt.status, "left": text(&attempt.left) })
+            json!({
+                "target": attempt.target,
+                "status": attempt.status,
+                "role": text(&attempt.role),
+                "left": text(&attempt.left),
+            })
         });
         let logged = json!({
             "request_id": format!("{:032x}", record.request_id),

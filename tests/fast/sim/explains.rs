@@ -204,5 +204,72 @@ fn what_happens_on_the_way_is_retraced_too() {
     drop(probe);
 }
 
+/// What a record of this gateway is retraced to, on the plan that its policy makes.
+fn retraced(gate: &Gate) -> Result<Retraced, String> {
+    let record = gate.record();
+    let epoch = gate.hub.epoch();
+    let policy = &epoch.config.configs[0].policy;
+    let health = recalled(policy, &record, &record.conditions);
+    let plan = plan_with(policy, record.seed, &Facts::default(), &health);
+    retrace(&plan, &record)
+}
+
+#[test]
+fn hedges_are_retraced_as_far_as_the_faster_one() {
+    let policy = json!({
+        "strategy": {"mode": "fallback"}, "hedge": {"after": "2s", "max_ratio": 1},
+        "targets": [{"virtual_key": "a"}, {"virtual_key": "b"}, {"virtual_key": "c"}],
+    });
+    let by_hedge = |target: &str| Ok(Retraced::Hedged { by: target.to_owned() });
+    for (a, b, c, expected) in [
+        ("first_byte=1h", "first_byte=1s", "", by_hedge("config.targets[1]")),
+        ("first_byte=3s&status=503", "first_byte=5s", "", by_hedge("config.targets[1]")),
+        ("status=503", "first_byte=1h", "", by_hedge("config.targets[2]")),
+        ("first_byte=3s", "first_byte=1h", "", Ok(Retraced::Same)),
+        ("first_byte=9s", "status=503", "", Ok(Retraced::Same)),
+        ("first_byte=4s&status=500", "first_byte=1s&status=503", "", Ok(Retraced::Same)),
+        ("first_byte=4s&status=500", "first_byte=1s&status=503", "status=500", Ok(Retraced::Same)),
+    ] {
+        let gate = Setup::new(1).target("c", "openai").policy(policy.clone()).open();
+        for (target, script) in [("a", a), ("b", b), ("c", c)] {
+            gate.target(target).is(&format!("{script}&keep_alive=off"));
+        }
+        gate.ask("hi");
+        assert_eq!(retraced(&gate), expected, "{a} {b} {c}");
+        gate.close();
+    }
+}
+
+#[test]
+fn a_hedge_that_went_elsewhere_or_came_too_often_is_told_apart() {
+    let policy = json!({
+        "strategy": {"mode": "fallback"}, "hedge": {"after": "2s", "max_ratio": 1},
+        "targets": [{"virtual_key": "a"}, {"virtual_key": "b"}],
+    });
+    let gate = Setup::new(1).policy(policy).open();
+    gate.target("a").is("first_byte=1h");
+    gate.ask("hi");
+    let record = gate.record();
+    let epoch = gate.hub.epoch();
+    let plan = plan_with(
+        &epoch.config.configs[0].policy,
+        record.seed,
+        &Facts::default(),
+        &Snapshot::default(),
+    );
+    let mut other = record.clone();
+    other.attempts[1].target = "config.targets[0]".to_owned();
+    let elsewhere = retrace(&plan, &other).expect_err("it went another way");
+    let expected = "the hedge beside attempt 1 was of config.targets[0], not of config.targets[1]";
+    assert_eq!(elsewhere, expected);
+    let mut other = record.clone();
+    other.attempts[0].target = "config.targets[1]".to_owned();
+    let swapped = retrace(&plan, &other).expect_err("it went another way");
+    assert!(swapped.contains("attempt 1 was of config.targets[1]"), "{swapped}");
+    let mut alone = record.clone();
+    alone.attempts.remove(0);
+    assert!(retrace(&plan, &alone).is_ok(), "a record that left an attempt out is no other path");
+}
+
 const WORLDS: u64 = 150;
 const REQUESTS: usize = 5;
