@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::{
     base::{limits, units::Instant},
     policy::{
-        attempt::{Network, Outcome, Step, Walk},
+        attempt::{FAILED_STATUS, Network, Outcome, Step, Walk},
         plan::Plan,
     },
     wire::record::{AttemptRecord, Record},
@@ -187,6 +187,7 @@ fn outcomes(attempt: &AttemptRecord) -> SmallVec<[Outcome; 4]> {
         "timeout_first_byte" | "timeout_idle" | "timeout" => {
             smallvec![Outcome::Network(Network::FirstByteTimeout), Outcome::RequestTimeout]
         }
+        "guardrail_failed" => smallvec![Outcome::Status { code: FAILED_STATUS, retry_after: None }],
         "guardrail" => [false, true].map(|answer| Outcome::Denied { answer }).into_iter().collect(),
         // An error event stands for the status that the provider would have sent, which the record does not hold.
         "upstream_error" | "protocol" | "overloaded" => {

@@ -1,6 +1,7 @@
 //! The decisions of the gateway as pure functions: who is calling, which target, in which order, what next after
 //! this outcome, and what it cost. Time and dice are arguments.
 
+pub mod ahead;
 pub mod allow;
 pub mod api_key;
 pub mod attempt;

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::{
+    around::{Around, Surroundings},
     connection::Incoming,
     heads::Seen,
+    judged::Brought,
     local,
     outgoing::{Outgoing, Sources},
     outgoing_head::Standing,
@@ -24,11 +26,13 @@ use crate::{
     },
     config::{Config, policy::Policy},
     policy::{
+        ahead::ahead,
         condition::Facts,
         explain::{self, Explanation, Target},
         health::Snapshot,
         key::{self, Caller},
-        request_headers,
+        plan::plan_with,
+        request_headers::{self, merge_metadata},
         resolve::ResolvedTarget,
         target::{self, Asked, Choice},
     },
@@ -131,6 +135,8 @@ pub struct ToldTarget {
     pub retries: u32,
     /// On which statuses.
     pub retry_codes: Vec<u16>,
+    /// Its hedge, mirror and guardrails, if it is tried.
+    pub around: Around,
 }
 
 impl Told {
@@ -221,6 +227,16 @@ fn fill(imagined: &Imagined<'_>, ground: &Ground<'_>, told: &mut Told) -> Result
     let leads = Leads { incoming: &incoming, call, caller, question: &question, choice: &choice };
     for (target, told) in explanation.targets.iter().zip(&mut told.targets) {
         leads.follow(config, target, told);
+    }
+    let brought = Brought::of_headers(config, api_key, &options)?;
+    let metadata = merge_metadata(&options.metadata, facts.fixed_metadata);
+    let (call, question, seed) = (&leads.call, &question, ground.seed);
+    let (choice, brought, metadata) = (&choice, &brought, &*metadata);
+    let surroundings = Surroundings { config, call, question, choice, brought, metadata, seed };
+    let plan = plan_with(policy, seed, &facts, &health);
+    for one in ahead(&plan) {
+        let told = told.targets.iter_mut().find(|target| target.path == one.leaf.path);
+        told.into_iter().for_each(|target| target.around = surroundings.of(&one));
     }
     match explanation.refusals.first() {
         Some((0, refusal)) => Err((*refusal).into()),

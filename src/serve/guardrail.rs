@@ -17,14 +17,13 @@ use crate::{
     },
     io::{hub::Epoch, net::Net, race},
     policy::guardrail::{
-        CheckResult, Finding, GuardrailResult, Subject,
-        check::detected,
-        judge, prefix, redact, text,
+        CheckResult, Finding, GuardrailResult, Matter, text,
         webhook::{self, Told},
     },
     provider::Endpoint,
-    wire::json,
 };
+
+pub use crate::policy::guardrail::Judged;
 
 /// What guardrails are told of an exchange.
 #[derive(Clone, Debug)]
@@ -66,19 +65,6 @@ impl<N: Net> Clone for Scene<N> {
             before: self.before,
         }
     }
-}
-
-/// What is judged, and may be rewritten on the way.
-#[derive(Clone, Debug, Default)]
-pub struct Judged {
-    /// The body, JSON; empty: it came as a stream.
-    pub body: Bytes,
-    /// Its text.
-    pub text: String,
-    /// There is more text than is judged.
-    pub too_long: bool,
-    /// Whether it was rewritten.
-    pub rewritten: bool,
 }
 
 impl<N: Net> Scene<N> {
@@ -191,86 +177,18 @@ impl<N: Net> Scene<N> {
     /// A check that calls nobody.
     fn local(&self, at: usize, check: &Check, judged: &RefCell<Judged>) -> CheckResult {
         let (begun, created) = (self.core.net.now(), self.core.net.unix_now());
-        let finding = match &check.test {
-            Test::Redact { patterns, fail_on_detection } => {
-                self.redact(patterns, *fail_on_detection, &mut judged.borrow_mut())
-            }
-            Test::AddPrefix(wanted) => {
-                let changed = self.prefixed(wanted, &mut judged.borrow_mut());
-                let finding = judge(check, &self.subject(&judged.borrow()));
-                Finding { transformed: changed, ..finding }
-            }
-            _ => judge(check, &self.subject(&judged.borrow())),
-        };
+        let finding = self.matter().check(check, &mut judged.borrow_mut());
         CheckResult { check: at, finding, took_millis: millis(self.core.net.now(), begun), created }
     }
 
-    fn subject<'s>(&'s self, judged: &'s Judged) -> Subject<'s> {
-        Subject {
-            text: &judged.text,
-            too_long: judged.too_long,
-            model: &self.facts.model,
-            request_type: text::request_type(self.facts.endpoint).unwrap_or_default(),
-            metadata: &self.facts.metadata,
-        }
-    }
-
-    fn redact(
-        &self,
-        patterns: &[crate::config::guardrail::Redaction],
-        fail_on_detection: bool,
-        judged: &mut Judged,
-    ) -> Finding {
-        let mut names: Vec<&str> = Vec::new();
-        let mut found = |text: &str| {
-            let finds = redact::finds(patterns.iter(), text);
-            names.extend(finds.iter().map(|find| find.name));
-            (!finds.is_empty()).then(|| redact::replaced(text, &finds, text.len()))
-        };
-        // A stream's events are rewritten where they are held.
-        if judged.body.is_empty() {
-            found(&judged.text);
-        } else {
-            let paths = match self.before {
-                true => text::request_paths(self.facts.endpoint),
-                false => text::answer_paths(self.facts.endpoint),
-            };
-            if let Some(body) = text::rewritten(&judged.body, &paths, &mut found) {
-                self.replace(Bytes::from(body), judged);
-            }
-        }
-        names.sort_unstable();
-        names.dedup();
-        detected(&names, fail_on_detection)
-    }
-
-    fn prefixed(&self, wanted: &crate::config::guardrail::Prefix, judged: &mut Judged) -> bool {
-        let Ok(fields) = json::scan(&judged.body) else { return false };
-        let Some(body) = prefix::added(wanted, self.facts.endpoint, &judged.body, &fields) else {
-            return false;
-        };
-        self.replace(Bytes::from(body), judged);
-        true
-    }
-
-    /// Takes a rewritten body. What decides where a request goes and how it is answered stays as it was.
-    fn replace(&self, body: Bytes, judged: &mut Judged) {
-        let Ok(fields) = json::scan(&body) else { return };
-        judged.body = match self.before {
-            true => text::with_kept_fields(&body, &fields, &judged.body),
-            false => body,
-        };
-        judged.text = self.text_of(&judged.body);
-        judged.rewritten = true;
+    fn matter(&self) -> Matter<'_> {
+        let Facts { endpoint, model, metadata, .. } = &*self.facts;
+        Matter { endpoint: *endpoint, before: self.before, model, metadata }
     }
 
     /// What is judged of a body.
     pub fn text_of(&self, body: &[u8]) -> String {
-        match (self.before, json::scan(body)) {
-            (true, Ok(fields)) => text::of_request(self.facts.endpoint, body, &fields),
-            (true, Err(_)) => String::new(),
-            (false, _) => text::of_answer(self.facts.endpoint, body),
-        }
+        self.matter().text_of(body)
     }
 
     async fn call(&self, callee: &Callee, judged: &RefCell<Judged>) -> Finding {
@@ -304,7 +222,9 @@ impl<N: Net> Scene<N> {
         let mut judged = judged.borrow_mut();
         match instead {
             // A stream that is under way cannot be taken back.
-            Some(body) if !judged.body.is_empty() => self.replace(Bytes::from(body), &mut judged),
+            Some(body) if !judged.body.is_empty() => {
+                self.matter().replace(Bytes::from(body), &mut judged);
+            }
             Some(_) => return Finding { transformed: false, ..finding },
             None => {}
         }

@@ -12,7 +12,9 @@ use super::{
     attempt::{Prepared, Reached, is_good, note_fault, note_left, outcome_of},
     attempts::{Attempts, Turn, begun},
     client::{Client, Interrupted},
+    judged::Brought,
     question::Question,
+    route::Call,
     upstream::{Failed, Milestones},
     waiter::Beside,
 };
@@ -43,15 +45,9 @@ struct Contest<'l, 'e> {
 type Ending<N> = Option<(Reached<N>, Instant)>;
 
 impl<'e> Attempts<'_, 'e> {
-    /// Whether a request may reach an upstream twice: nothing of it stays there.
+    /// Whether a request may reach an upstream twice.
     pub(super) fn may_be_sent_twice(&self, leaf: LeafRef<'_>, beside: LeafRef<'_>) -> bool {
-        let says = |name: &str, word: &[u8]| self.question.field(name) == Some(word);
-        let stays = match self.call.endpoint {
-            Endpoint::Responses => !says("store", b"false") || says("background", b"true"),
-            _ => says("store", b"true"),
-        };
-        let judged = self.brought.judged_alike(leaf.leaf, beside.leaf);
-        self.call.typed && matches!(self.question, Question::Json { .. }) && !stays && judged
+        why_once(self.call, self.question, &self.brought, (leaf, beside)).is_none()
     }
 
     /// Tries a target, and another one beside it if it is slow. Returns whose answer it is; that one's record is then
@@ -227,6 +223,28 @@ impl Contest<'_, '_> {
             Interrupted::Deadline => Failed::Fault(self.turn.total.ran_out(Stage::FirstByte)),
         }
     }
+}
+
+/// Why a request may not reach an upstream twice. `None`: it may, nothing of it stays there.
+pub(super) fn why_once(
+    call: &Call<'_>,
+    question: &Question,
+    brought: &Brought,
+    (leaf, beside): (LeafRef<'_>, LeafRef<'_>),
+) -> Option<&'static str> {
+    let says = |name: &str, word: &[u8]| question.field(name) == Some(word);
+    let stays = match call.endpoint {
+        Endpoint::Responses => !says("store", b"false") || says("background", b"true"),
+        _ => says("store", b"true"),
+    };
+    if !call.typed || !matches!(question, Question::Json { .. }) {
+        return Some("the request is passed through");
+    }
+    if stays {
+        return Some("the answer is stored at the provider");
+    }
+    let alike = brought.judged_alike(leaf.leaf, beside.leaf);
+    (!alike).then_some("the second target has other guardrails, or one that asks for the model")
 }
 
 /// Waits for one try.

@@ -13,6 +13,7 @@ use super::{
     guardrail::{Facts, Judged, Scene},
     question::Question,
     respond::Notes,
+    route::Call,
     target::invalid_config,
     verdict,
 };
@@ -117,7 +118,7 @@ impl Brought {
     }
 
     /// Those of a target: its own, and what the request brought.
-    fn of(&self, leaf: &Leaf) -> Option<Arc<Guardrails>> {
+    pub(super) fn of(&self, leaf: &Leaf) -> Option<Arc<Guardrails>> {
         match (&leaf.guardrails, &self.guardrails) {
             (own, None) => own.clone(),
             (None, brought) => brought.clone(),
@@ -127,6 +128,12 @@ impl Brought {
             })),
         }
     }
+}
+
+/// Whether guardrails look at such a request.
+pub(super) fn is_guarded(call: &Call<'_>, question: &Question) -> bool {
+    let known = call.typed && text::request_type(call.endpoint).is_some();
+    known && matches!(question, Question::Json { .. })
 }
 
 fn are_the_same(one: &Option<Arc<Guardrails>>, other: &Option<Arc<Guardrails>>) -> bool {
@@ -153,7 +160,7 @@ impl<'e> Attempts<'_, 'e> {
         notes: &mut Notes<'e>,
     ) -> Result<Option<End<'l, N>>, Fault> {
         let leaf = turn.leaf;
-        let guarded = self.call.typed && text::request_type(self.call.endpoint).is_some();
+        let guarded = is_guarded(self.call, self.question);
         let (Some(guardrails), Question::Json { body, .. }, true) =
             (self.brought.of(leaf.leaf), self.question, guarded)
         else {

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod admission;
+pub mod around;
 pub mod arriving;
 pub mod attempt;
 pub mod attempts;

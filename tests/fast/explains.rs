@@ -272,3 +272,125 @@ fn conditions_decide_on_whole_requests() {
         }
     }
 }
+
+/// Of one target in a chain of two, with these keys at the top.
+fn around(keys: Value, body: &Value, path: &str) -> (Value, String) {
+    let mut policy = json!({
+        "strategy": { "mode": "fallback" },
+        "targets": [{ "virtual_key": "openai" }, { "virtual_key": "claude" }],
+    });
+    for (name, value) in keys.as_object().expect("keys") {
+        policy[name] = value.clone();
+    }
+    let text = format!(
+        "virtual_keys: {{openai: {{provider: openai, api_key: k}}, claude: {{provider: anthropic, api_key: k}}}}\n\
+         configs: {{main: {policy}}}\n"
+    );
+    let config = file(&text);
+    let mut asking = Asking::of(&config).header("x-portkey-config", "main");
+    (asking.body, asking.path) = (body.clone(), path);
+    let told = asking.told();
+    let as_json = show(&Form::of_call(String::new(), &told), true);
+    let as_json: Value = serde_json::from_str(&as_json).expect("JSON");
+    (as_json["targets"].clone(), shown(&told))
+}
+
+fn chat() -> Value {
+    json!({ "model": "m", "messages": [{ "role": "user", "content": "a secret" }] })
+}
+
+const CHAT: &str = "/v1/chat/completions";
+
+#[test]
+fn hedges_are_told_with_the_second_target() {
+    let hedge = |after: &str| json!({ "hedge": { "after": after, "max_ratio": 0.1 } });
+    let (targets, text) = around(hedge("800ms"), &chat(), CHAT);
+    assert_eq!(
+        targets[0]["hedge"],
+        json!({ "after_ms": 800, "after_p95": false, "max_ratio": 0.1, "beside": "config.targets[1]", "why_not": null })
+    );
+    assert_eq!(targets[1]["hedge"]["beside"], "config.targets[1]", "the same again");
+    let line =
+        "hedge: after 800 ms also config.targets[1], over the long run for at most 0.1 a try\n";
+    assert!(text.contains(line), "{text}");
+    let (_, text) = around(hedge("p95"), &chat(), CHAT);
+    assert!(text.contains("hedge: after its own p95 also config.targets[1]"), "{text}");
+    let mut stored = chat();
+    stored["store"] = json!(true);
+    let (_, text) = around(hedge("800ms"), &stored, CHAT);
+    assert!(text.contains("not hedged: the answer is stored at the provider\n"), "{text}");
+    let (targets, _) =
+        around(hedge("800ms"), &json!({ "model": "m", "input": "x" }), "/v1/responses");
+    assert_eq!(targets[0]["hedge"]["why_not"], "the answer is stored at the provider");
+}
+
+#[test]
+fn mirrors_are_told_with_what_the_seed_draws() {
+    let mirror = |sample: f64| {
+        let target = json!({ "virtual_key": "claude", "override_params": { "model": "shadow" } });
+        json!({
+            "targets": [
+                { "virtual_key": "openai", "mirror": { "target": target, "sample": sample } },
+                { "virtual_key": "openai", "mirror": { "target": target, "sample": sample } },
+            ],
+        })
+    };
+    let (targets, text) = around(mirror(1.0), &chat(), CHAT);
+    assert!(targets[0]["mirror"]["drawn"] == true && targets[0]["mirror"]["why_not"].is_null());
+    let path = "config.targets[0].mirror.target";
+    let line = format!("mirror: {path}  claude/shadow, a share of 1: this seed draws it\n");
+    assert!(text.contains(&line), "{text}");
+    let line = "not copied: only what goes to the first target is\n";
+    assert!(text.contains(line), "{text}");
+    let (_, text) = around(mirror(0.000_001), &chat(), CHAT);
+    assert!(text.contains("a share of 0.000001: this seed does not draw it\n"), "{text}");
+}
+
+#[test]
+fn guardrails_are_told_with_what_they_find() {
+    let forbids = |id: &str, word: &str, more: Value| {
+        let mut one =
+            json!({ "default.contains": { "words": [word], "operator": "none" }, "id": id });
+        more.as_object().expect("keys").iter().for_each(|(key, value)| one[key] = value.clone());
+        one
+    };
+    let hook = json!({
+        "default.webhook": { "webhookURL": "http://10.0.0.3/check" }, "deny": true, "id": "hook",
+    });
+    let input = json!([
+        forbids("words", "secret", json!({ "deny": true })),
+        forbids("aside", "secret", json!({ "async": true })),
+        forbids("other", "public", json!({ "sequential": true })),
+        hook,
+    ]);
+    let output = json!([forbids("answers", "x", json!({ "deny": true }))]);
+    let keys = json!({
+        "input_guardrails": input, "output_guardrails": output,
+        "strategy": { "mode": "fallback", "on_status_codes": [446] },
+    });
+    let (targets, text) = around(keys.clone(), &chat(), CHAT);
+    let lines = "\
+      input guardrail words (deny): denied: default.contains
+      input guardrail aside (async): failed: default.contains
+      input guardrail other (sequential): passed
+      input guardrail hook (deny): asked at run time: default.webhook
+      output guardrail answers (deny)
+      denied with 446: then config.targets[1] is tried
+";
+    assert!(text.contains(lines), "{text}");
+    assert!(text.contains("denied with 446: the client gets it\n"), "of the last: {text}");
+    let first = &targets[0]["guardrails"][0];
+    assert_eq!(
+        (&first["id"], &first["side"], &first["found"]),
+        (&json!("words"), &json!("input"), &json!("denied: default.contains"))
+    );
+    assert_eq!(targets[0]["guardrails"][3]["at_run_time"], json!(["default.webhook"]));
+    assert!(!text.contains("10.0.0.3"), "where a webhook is stays the config's: {text}");
+
+    let mut harmless = chat();
+    harmless["messages"][0]["content"] = json!("hello");
+    let (targets, text) = around(keys.clone(), &harmless, CHAT);
+    assert!(targets[0]["denied"].is_null() && text.contains("words (deny): passed\n"), "{text}");
+    let (_, text) = around(keys, &json!({ "x": 1 }), "/v1/files");
+    assert!(text.contains("not asked: guardrails do not look at such a request\n"), "{text}");
+}

@@ -1,6 +1,7 @@
 //! `trunkline explain`: which targets a request would be tried on and why, offline; or the path of a logged exchange,
 //! made again from its record.
 
+mod around;
 mod copy;
 mod logged;
 pub mod show;

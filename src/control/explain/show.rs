@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::ExplainArgs;
+use super::{ExplainArgs, around};
 use crate::{
     base::fault::Fault,
     journal::retrace::Retraced,
@@ -133,6 +133,9 @@ fn write_targets(out: &mut String, told: &Told) {
         if target.order.is_some() && !target.dropped.is_empty() {
             let _ = writeln!(out, "      dropped: {}", printable(&target.dropped.join(", ")));
         }
+        for line in around::lines(&target.around) {
+            let _ = writeln!(out, "      {}", printable(&line));
+        }
     }
     for (_, message) in refusals {
         let _ = writeln!(out, "  !  whoever gets here is refused: {}", printable(message));
@@ -249,7 +252,7 @@ fn json(form: &Form<'_>) -> Value {
 
 fn target(target: &ToldTarget) -> Value {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    json!({
+    let mut out = json!({
         "path": target.path,
         "name": text(&target.name),
         "tried": target.order.is_some(),
@@ -265,7 +268,11 @@ fn target(target: &ToldTarget) -> Value {
         "unfit": target.unfit,
         "retries": target.retries,
         "retry_codes": target.retry_codes,
-    })
+    });
+    if let Some(map) = out.as_object_mut() {
+        map.extend(around::members(&target.around).map(|(name, value)| (name.to_owned(), value)));
+    }
+    out
 }
 
 /// As JSON, for those who send it on.

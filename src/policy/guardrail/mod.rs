@@ -5,6 +5,7 @@ mod about;
 pub mod check;
 mod delta;
 mod json_values;
+pub mod local;
 pub mod prefix;
 pub mod redact;
 pub mod results;
@@ -13,4 +14,5 @@ pub mod text;
 pub mod webhook;
 
 pub use check::{Finding, Subject, judge};
+pub use local::{Judged, Matter};
 pub use results::{CheckResult, GuardrailResult, results_json};
