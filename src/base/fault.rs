@@ -142,7 +142,7 @@ pub struct Fault {
     /// Further mistakes of the same kind, for refusals that list them.
     pub details: Vec<String>,
     /// The provider's own account of it, if it gave one.
-    pub told: Option<Told>,
+    pub told: Option<Box<Told>>,
     /// What guardrails found: JSON text, the answer's `hook_results`.
     pub hook_results: Option<Box<str>>,
 }

@@ -60,7 +60,7 @@ impl Ended {
     pub(super) fn by_event(error: StreamError, told: bool) -> Ended {
         let StreamError { status, kind, message } = error;
         let mut fault = Fault::new(Stage::Relay, Source::Upstream, Kind::UpstreamError, message);
-        fault.told = Some(Told { status, kind });
+        fault.told = Some(Box::new(Told { status, kind }));
         Ended { fault, status: Some(status), told }
     }
 

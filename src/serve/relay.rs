@@ -166,6 +166,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
 
     /// The upstream broke: the client is told.
     async fn broken(&mut self, ended: Ended) -> Passed {
+        self.arriving.complete = false; // all of it may be there and be denied: what the client has is not all
         if self.arriving.events {
             if !ended.told {
                 let event = rescue::error_event(self.passage.dialect, &ended.fault);

@@ -228,12 +228,12 @@ mod tests {
     fn what_a_provider_says_in_a_stream_has_the_status_and_type_of_its_own_words() {
         let mut fault =
             Fault::new(Stage::Relay, Source::Upstream, Kind::UpstreamError, "too many at once");
-        fault.told = Some(Told { status: 529, kind: "overloaded_error".to_owned() });
+        fault.told = Some(Box::new(Told { status: 529, kind: "overloaded_error".to_owned() }));
         assert_eq!(status(&fault), 529);
         let event = String::from_utf8(error_event(Dialect::OpenAi, &fault)).expect("UTF-8");
         assert!(event.contains(r#""type":"overloaded_error""#), "{event}");
         // A status that is no error's, or no word: what Trunkline says of any such fault.
-        fault.told = Some(Told { status: 200, kind: String::new() });
+        fault.told = Some(Box::new(Told { status: 200, kind: String::new() }));
         assert_eq!(status(&fault), 502);
         assert_eq!(error_type(&fault), "upstream_error");
     }

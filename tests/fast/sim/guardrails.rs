@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Gate, Setup, answer::Answer, client, millis, secs, target::*};
+use super::{Setup, answer::Answer, client, millis, secs, target::*};
 
 fn json_of(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).unwrap_or_else(|e| panic!("{e}: {}", answer.text()))
