@@ -375,6 +375,8 @@ pub const HEDGE_ANSWERS_MIN: u32 = 20;
 pub const HEDGE_ANSWERS_MAX: u32 = 1000;
 /// What a hedged try gets beyond its total before it is given up: it should have ended itself.
 pub const HEDGE_GRACE: Duration = Duration::from_secs(1);
+/// What a client that is slow to take its answer gets beyond the total, to take what was sent and be told why it ends.
+pub const TOTAL_GRACE: Duration = Duration::from_secs(5);
 /// Copies for mirrors that a core has under way; over it none is begun.
 pub const MIRRORS_IN_FLIGHT_MAX: usize = 256;
 /// How long a credential that was refused (401, 403) is left alone.

@@ -255,7 +255,9 @@ impl<'a, 'e> Attempts<'a, 'e> {
         };
         let mut arriving = Arriving::new(answer, digest, events, patience);
         arriving.held_whole = !events && self.needs_length(arriving.answer.head.framing);
-        Box::new(Tried {
+        // The place first, as for the exchange itself.
+        let place = Box::new_uninit();
+        let tried = Tried {
             arriving,
             media,
             route,
@@ -269,7 +271,8 @@ impl<'a, 'e> Attempts<'a, 'e> {
             guarding,
             stream,
             verdict: None,
-        })
+        };
+        Box::write(place, tried)
     }
 }
 

@@ -50,7 +50,8 @@ pub struct Facts {
 /// Where guardrails run. It owns what it knows: some run when the exchange is over.
 pub struct Scene<N: Net> {
     core: Rc<Core<N>>,
-    epoch: Arc<Epoch>,
+    #[allow(clippy::redundant_allocation, reason = "a core's own count, see the core's")]
+    epoch: Rc<Arc<Epoch>>,
     facts: Rc<Facts>,
     /// Whether the request is judged, else its answer.
     before: bool,
@@ -60,7 +61,7 @@ impl<N: Net> Clone for Scene<N> {
     fn clone(&self) -> Scene<N> {
         Scene {
             core: Rc::clone(&self.core),
-            epoch: Arc::clone(&self.epoch),
+            epoch: Rc::clone(&self.epoch),
             facts: Rc::clone(&self.facts),
             before: self.before,
         }
@@ -84,7 +85,7 @@ impl<N: Net> Scene<N> {
     /// On this core, for the request or its answer.
     pub fn new(core: &Rc<Core<N>>, facts: &Rc<Facts>, before: bool) -> Scene<N> {
         let (core, facts) = (Rc::clone(core), Rc::clone(facts));
-        Scene { epoch: Arc::clone(&core.epoch()), core, facts, before }
+        Scene { epoch: core.epoch(), core, facts, before }
     }
 
     /// Runs guardrails that are waited for, side by side; what they rewrite is in `judged` then.

@@ -118,10 +118,13 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         // The upstream's pauses are no measure of how slow a client may be.
         let Patience { idle, total, .. } = self.arriving.patience;
         let within = idle.max(limits::CLIENT_TAKES_WITHIN);
-        let deadline = self.client.now().after(within).min(total.by);
+        let now = self.client.now();
+        // Who is slow is still to be told that the time is up, and a write that is cut short ends its connection.
+        let grace = total.by.max(now).after(limits::TOTAL_GRACE);
+        let deadline = now.after(within).min(grace);
         let sent = self.client.send(list, deadline).await;
         // The client was there; it was the time that was not.
-        let late = sent.is_err() && deadline == total.by && self.client.now() >= total.by;
+        let late = sent.is_err() && deadline == grace && self.client.now() >= grace;
         if late { Err(total.ran_out(Stage::Relay)) } else { sent }
     }
 
@@ -166,7 +169,8 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
 
     /// The upstream broke: the client is told.
     async fn broken(&mut self, ended: Ended) -> Passed {
-        self.arriving.complete = false; // all of it may be there and be denied: what the client has is not all
+        // An upstream may have sent all of what guardrails deny: the client is not to take it for whole.
+        self.arriving.complete = false;
         if self.arriving.events {
             if !ended.told {
                 let event = rescue::error_event(self.passage.dialect, &ended.fault);

@@ -2,7 +2,7 @@
 //! with every way in which two readers could disagree refused.
 
 use super::{
-    fields::{ConnectionOptions, HeaderList, HeaderSpan, table},
+    fields::{ConnectionOptions, HeaderList, HeaderSpan, is_name, table},
     head_error::HeadError,
 };
 
@@ -57,7 +57,7 @@ impl Facts {
         let mut facts = Facts::default();
         let HeaderList { spans, listed, .. } = headers;
         for HeaderSpan { name, value } in spans.iter() {
-            let is = |known: &str| name.of(head).eq_ignore_ascii_case(known.as_bytes());
+            let is = |known: &str| is_name(name.of(head), known.as_bytes());
             match name.len() {
                 4 if is("host") => facts.note_host(value.of(head)),
                 6 if is("expect") => facts.note_expect(value.of(head)),

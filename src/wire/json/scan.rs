@@ -193,8 +193,7 @@ struct Scanner<'a> {
 impl Scanner<'_> {
     /// The opening brace; returns where the next byte is.
     fn open(&mut self) -> Result<usize, JsonError> {
-        self.skip_blanks();
-        if self.peek() != Some(b'{') {
+        if self.next() != Some(b'{') {
             return Err(self.error(JsonErrorKind::NotAnObject));
         }
         self.at += 1;
@@ -207,17 +206,14 @@ impl Scanner<'_> {
         &mut self,
         mut on_member: impl FnMut(Member) -> Result<(), JsonError>,
     ) -> Result<(), JsonError> {
-        self.skip_blanks();
-        if self.peek() == Some(b'}') {
+        if self.next() == Some(b'}') {
             self.at += 1;
             return Ok(());
         }
         loop {
-            self.skip_blanks();
             let member = self.member()?;
             on_member(member)?;
-            self.skip_blanks();
-            match self.peek() {
+            match self.next() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {
                     self.at += 1;
@@ -230,8 +226,7 @@ impl Scanner<'_> {
 
     /// What follows the closing brace: nothing.
     fn close(&mut self) -> Result<(), JsonError> {
-        self.skip_blanks();
-        match self.peek() {
+        match self.next() {
             Some(_) => Err(self.error(JsonErrorKind::TrailingBytes)),
             None => Ok(()),
         }
@@ -239,8 +234,9 @@ impl Scanner<'_> {
 
     #[inline(always)]
     fn member(&mut self) -> Result<Member, JsonError> {
+        let first = self.next();
         let key = self.at;
-        if self.peek() != Some(b'"') {
+        if first != Some(b'"') {
             return Err(self.unexpected(JsonErrorKind::ExpectedKey));
         }
         let escaped = match short_string(self.body, key + 1) {
@@ -251,14 +247,13 @@ impl Scanner<'_> {
             None => self.walk_key(key)?,
         };
         let key_end = self.at as u32;
-        self.skip_blanks();
-        if self.peek() != Some(b':') {
+        if self.next() != Some(b':') {
             return Err(self.unexpected(JsonErrorKind::ExpectedColon));
         }
         self.at += 1;
-        self.skip_blanks();
+        let first = self.next();
         let value_start = self.at as u32;
-        self.walk_value()?;
+        self.walk_value(first)?;
         let value_end = self.at as u32;
         Ok(Member { key_start: key as u32, key_end, value_start, value_end, mark: 0, escaped })
     }
@@ -279,8 +274,8 @@ impl Scanner<'_> {
     }
 
     #[inline(always)]
-    fn walk_value(&mut self) -> Result<(), JsonError> {
-        match self.peek() {
+    fn walk_value(&mut self, first: Option<u8>) -> Result<(), JsonError> {
+        match first {
             Some(b'"') => match short_string(self.body, self.at + 1) {
                 Some(length) => {
                     self.at += length + 2;
@@ -325,11 +320,21 @@ impl Scanner<'_> {
         Ok(())
     }
 
+    /// The next byte that is not blank; it is not taken.
     #[inline(always)]
-    fn skip_blanks(&mut self) {
+    fn next(&mut self) -> Option<u8> {
+        match self.peek() {
+            Some(byte) if byte > b' ' => Some(byte),
+            _ => self.skip_blanks(),
+        }
+    }
+
+    #[inline(never)]
+    fn skip_blanks(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.at += 1;
         }
+        self.peek()
     }
 
     #[inline(always)]

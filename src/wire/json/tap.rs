@@ -111,7 +111,7 @@ impl Tap {
         on_value: &mut impl FnMut(usize, &[u8]),
     ) -> usize {
         while let Some(&byte) = bytes.get(at) {
-            if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+            if byte <= b' ' && matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
                 at += 1;
                 continue;
             }
@@ -126,12 +126,17 @@ impl Tap {
             };
             let Some(passed) = passed else { return bytes.len() };
             (mark, at) = (next, passed);
-            // Nearly everybody writes these marks at once.
-            (mark, at) = match (mark, bytes.get(at)) {
-                (Mark::Colon, Some(b':')) => (Mark::Value, at + 1),
-                (Mark::CommaOrEnd, Some(b',')) => (Mark::Key, at + 1),
-                _ => (mark, at),
-            };
+            // Nearly everybody writes what follows at once.
+            if mark == Mark::Colon && bytes.get(at) == Some(&b':') {
+                (mark, at) = (Mark::Value, at + 1);
+                if bytes.get(at).is_some_and(|&byte| byte > b' ') {
+                    let Some(end) = self.value(bytes, at, on_value) else { return bytes.len() };
+                    (mark, at) = (Mark::CommaOrEnd, end);
+                }
+            }
+            if mark == Mark::CommaOrEnd && bytes.get(at) == Some(&b',') {
+                (mark, at) = (Mark::Key, at + 1);
+            }
         }
         self.state = State::Between(mark);
         at

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{Gate, Setup, client, millis, secs, target::*};
+use crate::world::Link;
 
 /// Where a deadline is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,4 +207,25 @@ fn the_total_of_a_part_ends_a_stream_too() {
     assert!(answer.is_error() && gate.target("b").asked() == 0, "{answer:?}");
     let record = gate.record();
     assert!(record.truncated && record.error_kind == "timeout_total", "{record:?}");
+}
+
+#[test]
+fn a_client_that_is_slow_to_read_is_told_all_the_same() {
+    let narrow = Link { capacity: 2000, ..Link::default() };
+    let gate = Setup::new(1).file("timeouts: {total: 5s}").links(narrow, Link::default()).open();
+    let first = [Act::Hear, Act::say(STREAM_HEAD), Act::say(word(&"a".repeat(20_000)))];
+    gate.target("a").does(first.into_iter().chain([Act::Stall]));
+    let net = gate.world.net();
+    let answer = gate.run(async move {
+        let mut conn = client::Conn::open(&net).await;
+        // 3 KB a second: at the total a third of the word is still to be written.
+        conn.pace = (30, millis(10));
+        conn.send(&client::chat("hi", true)).await;
+        conn.answer().await
+    });
+    assert_eq!(answer.error().as_deref(), Some("timeout_error"), "{}", answer.text());
+    assert!(answer.is_error() && answer.said().len() == 20_000);
+    let record = gate.record();
+    assert!(record.truncated && record.error_kind == "timeout_total", "{record:?}");
+    gate.close();
 }
