@@ -101,29 +101,6 @@ pub(super) fn is_plain(bytes: &[u8]) -> bool {
     special.to_bitmask() == 0
 }
 
-/// Where among the 64 bytes from `at` on, as far as they are there, a `first` stands whose next byte is one of
-/// `seconds`.
-#[inline(always)]
-pub(super) fn pairs<const N: usize>(bytes: &[u8], at: usize, first: u8, seconds: [u8; N]) -> u64 {
-    let tail = |at| load_tail(bytes.get(at..).unwrap_or_default());
-    let (Block(firsts), Block(nexts)) = match (load(bytes, at), load(bytes, at + 1)) {
-        (Some(firsts), Some(nexts)) => (firsts, nexts),
-        _ => (tail(at), tail(at + 1)),
-    };
-    let pair = |index: usize| {
-        let none = u8x16::splat(0);
-        let next = nexts[index];
-        let second = seconds.into_iter().fold(none, |found, byte| found | equal(next, byte));
-        equal(firsts[index], first) & second
-    };
-    let [a, b, c, d] = [pair(0), pair(1), pair(2), pair(3)];
-    if ((a | b) | (c | d)).to_bitmask() == 0 {
-        return 0;
-    }
-    let bits = |lane: u8x16| u64::from(lane.to_bitmask());
-    bits(a) | bits(b) << 16 | bits(c) << 32 | bits(d) << 48
-}
-
 /// Sixty-four bytes in four vectors. Bit i of a mask speaks of byte i.
 ///
 /// Nothing that takes a block may stay a call: its vectors would have to pass through memory, and a scan would take
@@ -143,6 +120,13 @@ impl Block {
     #[inline(always)]
     pub(super) fn equal(&self, byte: u8) -> u64 {
         self.mask(|lane| equal(lane, byte))
+    }
+
+    /// Where one of `bytes` stands.
+    #[inline(always)]
+    pub(super) fn equal_any<const N: usize>(&self, bytes: [u8; N]) -> u64 {
+        let none = u8x16::splat(0);
+        self.mask(|lane| bytes.into_iter().fold(none, |found, byte| found | equal(lane, byte)))
     }
 
     /// Where a control character stands.
@@ -237,6 +221,7 @@ mod tests {
         assert_eq!(block.foreign(), want(|byte| !byte.is_ascii() || b"'/".contains(&byte)));
         assert_eq!(block.control(), want(|byte| byte < 0x20));
         assert_eq!(block.equal(b'"'), want(|byte| byte == b'"'));
+        assert_eq!(block.equal_any([b'"', b' ', 0xff]), want(|byte| b"\" \xff".contains(&byte)));
         assert_eq!(block.any_control(), want(|byte| byte < 0x20) != 0);
         let odd = |byte: u8| byte < 0x20 || !byte.is_ascii() || b"'/\\".contains(&byte);
         assert_eq!(block.any_odd(), want(odd) != 0);
@@ -261,22 +246,6 @@ mod tests {
                 bytes[place] = b'x';
             }
         }
-    }
-
-    #[test]
-    fn pairs_stand_side_by_side() {
-        for length in [BLOCK_BYTES - 9, BLOCK_BYTES, BLOCK_BYTES + 1, 2 * BLOCK_BYTES] {
-            for place in 0..length {
-                let mut bytes = vec![b'"'; length];
-                bytes[place] = b'u';
-                let is_here = (1..=BLOCK_BYTES).contains(&place);
-                let want = if is_here { 1 << (place - 1) } else { 0 };
-                assert_eq!(pairs(&bytes, 0, b'"', [b'e', b'u']), want);
-                assert_eq!(pairs(&bytes, 0, b'"', [b'e', b'f']), 0);
-                assert_eq!(pairs(&bytes, 1, b'"', [b'e', b'u']) << 1 & want, want & !1);
-            }
-        }
-        assert_eq!(pairs(b"", 5, b'"', [b'u']), 0);
     }
 
     #[test]
