@@ -240,6 +240,49 @@ fn hedges_are_retraced_as_far_as_the_faster_one() {
     }
 }
 
+/// What is denied counts as a 446, and of a hedge that was faster it is the hedge's answer that was denied.
+#[test]
+fn denials_are_retraced() {
+    let asks_for = |word: &str, deny: bool| json!([{"default.contains": {"words": [word], "operator": "any"}, "deny": deny}]);
+    let policy = |strategy: Value, more: Value| {
+        let mut policy = json!({
+            "strategy": strategy,
+            "targets": [{"virtual_key": "a"}, {"virtual_key": "b"}, {"virtual_key": "c"}],
+        });
+        for (key, value) in more.as_object().expect("a map") {
+            policy[key] = value.clone();
+        }
+        policy
+    };
+    let any = json!({"mode": "fallback"});
+    let only_503 = json!({"mode": "fallback", "on_status_codes": [503]});
+    let on_246 = json!({"mode": "fallback", "on_status_codes": [246]});
+    let output = |deny: bool| json!({"output_guardrails": asks_for("no such word", deny)});
+    let input = json!({"input_guardrails": asks_for("no such word", true)});
+    let mut hedged = output(true);
+    hedged["hedge"] = json!({"after": "2s", "max_ratio": 1});
+    for (policy, a, attempts) in [
+        (policy(any.clone(), output(true)), "", 3),
+        (policy(only_503.clone(), output(true)), "", 1),
+        (policy(on_246, output(false)), "", 3),
+        (policy(any.clone(), input.clone()), "", 3),
+        (policy(only_503, input), "", 1),
+        (policy(any, hedged), "first_byte=1h", 4),
+    ] {
+        let gate = Setup::new(1).target("c", "openai").policy(policy.clone()).open();
+        gate.target("a").is(a);
+        gate.ask("hi");
+        let record = gate.record();
+        let epoch = gate.hub.epoch();
+        let plan_of = &epoch.config.configs[0].policy;
+        let health = recalled(plan_of, &record, &record.conditions);
+        let plan = plan_with(plan_of, record.seed, &Facts::default(), &health);
+        assert_eq!(retrace(&plan, &record), Ok(Retraced::Same), "{policy} {record:?}");
+        assert_eq!(record.attempts.len(), attempts, "{policy} {record:?}");
+        gate.close();
+    }
+}
+
 #[test]
 fn a_hedge_that_went_elsewhere_or_came_too_often_is_told_apart() {
     let policy = json!({
