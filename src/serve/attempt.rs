@@ -1,7 +1,7 @@
 //! One attempt: a target resolved, its request built and sent, and its answer taken to where the client may be told of
 //! it. It waits through a [`Waiter`], so that it can run for a client or beside one.
 
-use std::{borrow::Cow, rc::Rc};
+use std::{borrow::Cow, net::IpAddr, rc::Rc};
 
 use super::{
     Core,
@@ -143,10 +143,7 @@ impl<'a, 'e> Attempts<'a, 'e> {
         asked: &Prepared<'_>,
         times: &mut Milestones,
     ) -> Reached<N> {
-        let rule = |address| match asked.target.origin_untrusted {
-            true => self.rules.check_address(&asked.target.origin, address),
-            false => Ok(()),
-        };
+        let rule = |address| self.may_reach(asked, address);
         let attempt = self.attempt(asked, &rule);
         let answer = upstream::attempt(waiter, &attempt, times).await?;
         let upstream::Attempt { route, .. } = attempt;
@@ -160,15 +157,20 @@ impl<'a, 'e> Attempts<'a, 'e> {
         asked: &Prepared<'_>,
         times: &mut Milestones,
     ) -> Reached<N> {
-        let rule = |address| match asked.target.origin_untrusted {
-            true => self.rules.check_address(&asked.target.origin, address),
-            false => Ok(()),
-        };
+        let rule = |address| self.may_reach(asked, address);
         let attempt = self.attempt(asked, &rule);
         let most = self.epoch.config.limits.upload_bytes;
         let answer = upload::attempt(client, self.incoming, &attempt, most, times).await?;
         let upstream::Attempt { route, .. } = attempt;
         self.answered(client, asked, route, answer, times).await
+    }
+
+    /// Whether a request may go to this address of its target: one that the operator declared may be anywhere.
+    fn may_reach(&self, asked: &Prepared<'_>, address: IpAddr) -> Result<(), Fault> {
+        match asked.target.origin_untrusted {
+            true => self.rules.check_address(&asked.target.origin, address),
+            false => Ok(()),
+        }
     }
 
     /// Where and how a prepared request goes.

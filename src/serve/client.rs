@@ -30,8 +30,8 @@ use crate::{
 pub struct Client<N: Net, R: Reader, W: Writer> {
     /// The core it lives on.
     pub core: Rc<Core<N>>,
-    /// Where among the core's heads its last one is.
-    pub head_place: u8,
+    /// The hash of its last head, by which the core knows that again.
+    pub head_hash: u64,
     /// What it sends.
     pub inbound: Inbound<R>,
     /// The connection's one deadline.
@@ -65,7 +65,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
         let hold = Hold::new(Rc::clone(&core.admission));
         Client {
             core,
-            head_place: 0,
+            head_hash: 0,
             inbound,
             timer,
             peer,

@@ -171,7 +171,7 @@ fn find_head<N: Net, R: Reader, W: Writer>(
     limits: &HeadLimits,
 ) -> Result<Option<Found>, HeadError> {
     let buffer = client.inbound.buffer();
-    let again = client.core.heads.again(buffer, client.head_place);
+    let again = client.core.heads.again(buffer, client.head_hash);
     match again.filter(|found| found.again.len <= limits.head_bytes) {
         Some(found) => Ok(Some(found)),
         None => client.core.heads.read(buffer, progress, limits),
@@ -185,7 +185,7 @@ fn take_head<N: Net, R: Reader, W: Writer>(
     accepted: Instant,
 ) -> Incoming {
     client.inbound.buffer().advance(found.again.len);
-    client.head_place = found.place;
+    client.head_hash = found.hash;
     let head_at = client.now();
     Incoming {
         keep_alive: found.seen.head().keep_alive && !client.core.draining.get(),

@@ -30,6 +30,8 @@ pub struct Heads {
 /// A head, and what was learnt from it in an epoch. An exchange holds it for as long as it runs.
 pub struct Seen {
     parsed: SeenHead,
+    /// Of all of it but the length, by a secret of this core's.
+    hash: u64,
     /// In which epoch it authenticated whom.
     caller: Cell<Option<(u64, Caller<'static>)>>,
     /// The head that was last written for a target.
@@ -39,8 +41,11 @@ pub struct Seen {
 impl Seen {
     /// A head that nothing is known of yet.
     pub fn new(head: RequestHead, bytes: Bytes) -> Rc<Seen> {
-        let parsed = SeenHead::new(head, bytes);
-        Rc::new(Seen { parsed, caller: Cell::new(None), written: RefCell::default() })
+        Seen::hashed(SeenHead::new(head, bytes), 0)
+    }
+
+    fn hashed(parsed: SeenHead, hash: u64) -> Rc<Seen> {
+        Rc::new(Seen { parsed, hash, caller: Cell::new(None), written: RefCell::default() })
     }
 
     /// The head, but for its length and framing.
@@ -72,8 +77,8 @@ pub struct Found {
     pub again: Again,
     /// Whether it came before.
     pub repeated: bool,
-    /// Its place, where the connection's next one is looked for first.
-    pub place: u8,
+    /// Its hash, by which the connection's next one is looked for first.
+    pub hash: u64,
 }
 
 impl Heads {
@@ -84,12 +89,13 @@ impl Heads {
         }
     }
 
-    /// The head at the front of `buffer`, if it is the one at that place.
-    pub fn again(&self, buffer: &[u8], place: u8) -> Option<Found> {
+    /// The head at the front of `buffer`, if it is the one of that hash. A client's bytes are compared with no other
+    /// head: how long that takes must say nothing of another client's key.
+    pub fn again(&self, buffer: &[u8], hash: u64) -> Option<Found> {
         let places = self.places.borrow();
-        let seen = places.get(usize::from(place))?.as_ref()?;
+        let seen = places.get(place_of(hash))?.as_ref().filter(|seen| seen.hash == hash)?;
         let again = seen.parsed.again(buffer)?;
-        Some(Found { seen: Rc::clone(seen), again, repeated: true, place })
+        Some(Found { seen: Rc::clone(seen), again, repeated: true, hash })
     }
 
     /// Reads the head at the front of `buffer`; `None`: there is more to come.
@@ -101,22 +107,28 @@ impl Heads {
     ) -> Result<Option<Found>, HeadError> {
         let Some(head) = parse_request(buffer, progress, limits)? else { return Ok(None) };
         let again = Again { len: head.len, framing: head.framing };
-        let seen = Seen::new(head, Bytes::copy_from_slice(&buffer[..again.len]));
+        let parsed = SeenHead::new(head, Bytes::copy_from_slice(&buffer[..again.len]));
+        let hash = parsed.hash(&self.hasher);
+        let seen = Seen::hashed(parsed, hash);
         Ok(Some(self.keep(seen, again)))
     }
 
     /// Keeps a head for its next time, unless it is long, or kept already.
     fn keep(&self, seen: Rc<Seen>, again: Again) -> Found {
-        let place = (seen.parsed.hash(&self.hasher) % limits::SEEN_HEADS_MAX as u64) as u8;
+        let hash = seen.hash;
         if again.len > limits::SEEN_HEAD_BYTES_MAX {
-            return Found { seen, again, repeated: false, place };
+            return Found { seen, again, repeated: false, hash };
         }
-        if let Some(known) = self.again(seen.bytes(), place) {
+        if let Some(known) = self.again(seen.bytes(), hash) {
             return known;
         }
         let mut places = self.places.borrow_mut();
         places.resize_with(limits::SEEN_HEADS_MAX, || None);
-        places[usize::from(place)] = Some(Rc::clone(&seen));
-        Found { seen, again, repeated: false, place }
+        places[place_of(hash)] = Some(Rc::clone(&seen));
+        Found { seen, again, repeated: false, hash }
     }
+}
+
+fn place_of(hash: u64) -> usize {
+    (hash % limits::SEEN_HEADS_MAX as u64) as usize
 }

@@ -42,9 +42,7 @@ impl Question {
         config: &Config,
         total_by: Instant,
     ) -> Result<Question, Fault> {
-        let media = media_type(incoming);
-        check_content_type(media, call)?;
-        let is_json = call.typed || media.is_some_and(is_json);
+        let is_json = is_to_be_json(incoming, call)?;
         if is_upload(incoming, is_json, config) {
             return Ok(Question::Upload);
         }
@@ -61,9 +59,7 @@ impl Question {
         config: &Config,
         body: Bytes,
     ) -> Result<Question, Fault> {
-        let media = media_type(incoming);
-        check_content_type(media, call)?;
-        let is_json = call.typed || media.is_some_and(is_json);
+        let is_json = is_to_be_json(incoming, call)?;
         if is_upload(incoming, is_json, config) {
             return Ok(Question::Upload);
         }
@@ -125,6 +121,13 @@ impl Question {
             },
         }
     }
+}
+
+/// Whether the body must be, or says that it is, JSON.
+fn is_to_be_json(incoming: &Incoming, call: &Call<'_>) -> Result<bool, Fault> {
+    let media = media_type(incoming);
+    check_content_type(media, call)?;
+    Ok(call.typed || media.is_some_and(is_json))
 }
 
 /// A body that is not held: too large, or of no known length, or of a kind that routing learns nothing from.

@@ -52,19 +52,23 @@ impl Compiler<'_, '_> {
         };
         match pattern::compile(rule, bytes_max) {
             Ok(regex) => Some(regex),
-            Err(PatternError::Invalid(why)) => {
-                self.report.mistake(spot, format!("this is no regular expression: {why}"));
-                None
-            }
-            Err(PatternError::Unsupported(what)) => {
-                let text = format!(
-                    "this regular expression needs {what}, which is not supported: every match \
-                     takes linear time"
-                );
-                self.report.mistake(spot, text);
+            Err(error) => {
+                self.no_pattern(spot, &error);
                 None
             }
         }
+    }
+
+    /// Why a text is no regular expression.
+    pub(super) fn no_pattern(&mut self, spot: &Spot<'_>, error: &PatternError) {
+        let text = match error {
+            PatternError::Invalid(why) => format!("this is no regular expression: {why}"),
+            PatternError::Unsupported(what) => format!(
+                "this regular expression needs {what}, which is not supported: every match takes \
+                 linear time"
+            ),
+        };
+        self.report.mistake(spot, text);
     }
 
     /// A list of texts under a key that must be there.

@@ -292,16 +292,8 @@ impl Compiler<'_, '_> {
         match pattern::compile(&written, bytes_max) {
             Ok(regex) => Some(Test::Regex(regex)),
             Err(PatternError::Invalid(_)) if self.inline => Some(Test::Never),
-            Err(PatternError::Invalid(why)) => {
-                self.report.mistake(spot, format!("this is no regular expression: {why}"));
-                None
-            }
-            Err(PatternError::Unsupported(what)) => {
-                let text = format!(
-                    "this regular expression needs {what}, which is not supported: every match \
-                     takes linear time"
-                );
-                self.report.mistake(spot, text);
+            Err(error) => {
+                self.no_pattern(spot, &error);
                 None
             }
         }
