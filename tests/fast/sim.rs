@@ -30,6 +30,7 @@ mod proxied;
 mod random;
 mod repeated;
 mod resets;
+mod responses;
 mod retries;
 mod reuse;
 mod slow;
