@@ -2,10 +2,12 @@
 //! may name.
 
 mod conditions;
+mod config_mistakes;
 mod file;
 mod guardrails;
 mod hosts;
 mod inline;
+mod key_mistakes;
 mod mistakes;
 mod policy;
 

@@ -20,6 +20,7 @@ mod epochs;
 mod explains;
 mod fallback;
 mod gone;
+mod guarded_streams;
 mod guardrails;
 mod health;
 mod hedge;
@@ -35,6 +36,7 @@ mod retries;
 mod reuse;
 mod slow;
 mod uploads;
+mod webhooks;
 
 use std::{
     cell::RefCell,
