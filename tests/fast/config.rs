@@ -10,6 +10,7 @@ mod inline;
 mod key_mistakes;
 mod mistakes;
 mod policy;
+mod recalled;
 
 use trunkline::config::{
     Config,

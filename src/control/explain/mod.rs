@@ -4,6 +4,7 @@
 mod around;
 mod copy;
 mod logged;
+mod recorded;
 pub mod show;
 
 use std::{
