@@ -189,11 +189,14 @@ const CONFIGS: &[(&str, &[&str])] = &[
     (
         "configs: { c: { strategy: fallback, targets: [5] } }",
         &[
-            "1:27: configs.c.strategy: expected a map, found \"fallback\"",
-            "1:47: configs.c.targets[0]: expected a map, found 5",
+            "1:27: configs.c.strategy: expected a map, found \"fallback\"; write e.g. { mode: fallback }",
+            "1:47: configs.c.targets[0]: expected a map, found 5; write e.g. { virtual_key: NAME }",
         ],
     ),
-    ("configs: { c: [] }", &["1:15: configs.c: expected a map, found a list"]),
+    (
+        "configs: { c: [] }",
+        &["1:15: configs.c: expected a map, found a list; write e.g. { virtual_key: NAME }"],
+    ),
     (
         "configs: { c: { provider: openai, api_key: 5 } }",
         &["1:44: configs.c.api_key: expected text, found a number; put it in quotes"],
@@ -206,7 +209,9 @@ const CONFIGS: &[(&str, &[&str])] = &[
     ),
     (
         "configs: { c: { provider: openai, api_key: k, override_params: [] } }",
-        &["1:64: configs.c.override_params: expected a map, found a list"],
+        &[
+            "1:64: configs.c.override_params: expected a map, found a list; write e.g. { model: gpt-4o-mini }",
+        ],
     ),
     (
         "configs: { c: { provider: openai, api_key: k, custom_host: \"http://u:hunter2@x\" } }",

@@ -8,8 +8,18 @@ fn of_virtual_keys_and_api_keys() {
 }
 
 const KEYS: &[(&str, &[&str])] = &[
-    ("virtual_keys: [a]", &["1:15: virtual_keys: expected a map, found a list"]),
-    ("virtual_keys: { a: openai }", &["1:20: virtual_keys.a: expected a map, found \"openai\""]),
+    (
+        "virtual_keys: [a]",
+        &[
+            "1:15: virtual_keys: expected a map, found a list; write e.g. { openai: { provider: openai, api_key: \"${OPENAI_API_KEY}\" } }",
+        ],
+    ),
+    (
+        "virtual_keys: { a: openai }",
+        &[
+            "1:20: virtual_keys.a: expected a map, found \"openai\"; write e.g. { provider: openai, api_key: \"${OPENAI_API_KEY}\" }",
+        ],
+    ),
     (
         "virtual_keys: { a: { provider: opnai, api_key: k } }",
         &[
@@ -187,5 +197,10 @@ const KEYS: &[(&str, &[&str])] = &[
             "1:37: api_keys[0].key_sha256: expected 64 hexadecimal digits, found text; make them with `trunkline key new` or `trunkline key hash`",
         ],
     ),
-    ("api_keys: [ 5 ]", &["1:13: api_keys[0]: expected a map, found 5"]),
+    (
+        "api_keys: [ 5 ]",
+        &[
+            "1:13: api_keys[0]: expected a map, found 5; write e.g. { name: app, key_sha256: HASH } as `trunkline key new` prints it",
+        ],
+    ),
 ];

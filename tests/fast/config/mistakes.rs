@@ -66,7 +66,12 @@ const SECTIONS: &[(&str, &[&str])] = &[
         &["1:9: listen: listen and admin.listen are the same; give admin another port"],
     ),
     ("tls: { cert: a.pem }", &["1:6: tls.key: missing; write the path of a PEM file"]),
-    ("tls: yes", &["1:6: tls: expected a map, found \"yes\""]),
+    (
+        "tls: yes",
+        &[
+            "1:6: tls: expected a map, found \"yes\"; write e.g. { cert: server.pem, key: server.key }",
+        ],
+    ),
     (
         "admin: { listen: 0.0.0.0:8788 }",
         &[
