@@ -157,10 +157,7 @@ fn guardrail(guardrail: &Value) -> Option<Arc<Guardrail>> {
     };
     let written = text(guardrail.get(2)?)?;
     let item: Value = serde_json::from_str(&written).ok()?;
-    let is = |key: &str| match item.get(key) {
-        Some(Value::String(word)) => word == "true", // from a variable
-        said => said.and_then(Value::as_bool).unwrap_or(false),
-    };
+    let is = |key: &str| item.get(key).and_then(Value::as_bool).unwrap_or(false);
     Some(Arc::new(Guardrail {
         id: text(guardrail.get(0)?)?,
         kind,

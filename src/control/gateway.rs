@@ -296,7 +296,8 @@ impl Running {
                 Event::Signal(_) => break,
             }
         }
-        eprintln!("trunkline: draining; a second signal ends at once");
+        let most = limits::DRAIN_FOR.as_secs();
+        eprintln!("trunkline: draining, for at most {most} s; a second signal ends at once");
         self.hub.drain();
         std::thread::spawn(move || {
             while let Ok(event) = self.events.recv() {

@@ -18,7 +18,7 @@ configs:
   main:
     strategy: { mode: fallback }
     mirror: { target: { virtual_key: b, override_params: { model: shadow } }, sample: 0.5 }
-    default_input_guardrails: [{ default.notNull: {}, id: always, sequential: true, deny: \"${NOPE:-true}\" }]
+    default_input_guardrails: [{ default.notNull: {}, id: always, sequential: true, deny: true }]
     targets:
       - { virtual_key: a, hedge: { after: 800ms, max_ratio: 0.1 } }
       - virtual_key: b
@@ -52,6 +52,7 @@ configs:
     let after = HedgeAfter::Fixed(Duration::from_millis(800));
     assert_eq!(first, Some(Hedge { after, max_ratio: 0.1 }));
     let lead = recalled.leads.iter().find(|(path, _)| path == "config.mirror.target");
-    let shadow = Lead { virtual_key: "b".into(), provider: String::new(), model: "shadow".into() };
+    let shadow =
+        Lead { virtual_key: "b".into(), provider: "openai".into(), model: "shadow".into() };
     assert_eq!(lead.map(|(_, lead)| lead), Some(&shadow));
 }
