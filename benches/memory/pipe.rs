@@ -3,10 +3,9 @@
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
     io,
     rc::Rc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::BytesMut;
@@ -16,6 +15,9 @@ use trunkline::io::{
 };
 
 use super::Memory;
+
+/// Room that a read makes, as the event loop does.
+const READ_BUFFER_BYTES: usize = trunkline::base::limits::READ_BUFFER_BYTES;
 
 /// One direction.
 #[derive(Default)]
@@ -87,8 +89,8 @@ impl Pipe {
 
     fn read(&mut self, buffer: &mut BytesMut) -> usize {
         let rest = self.bytes.get(self.read..).unwrap_or_default();
-        let count = rest.len().min(buffer.capacity() - buffer.len());
-        buffer.extend_from_slice(&rest[..count]);
+        let count = rest.len();
+        buffer.extend_from_slice(rest);
         self.read += count;
         if self.read == self.bytes.len() {
             self.bytes.clear();
@@ -99,24 +101,25 @@ impl Pipe {
 }
 
 impl Reader for MemoryReader {
-    async fn read(&mut self, mut buffer: BytesMut) -> (io::Result<usize>, BytesMut) {
-        let count = poll_fn(|cx| {
-            let mut pipe = self.pipe.borrow_mut();
-            let count = pipe.read(&mut buffer);
-            if count > 0 || pipe.closed {
-                return Poll::Ready(count);
-            }
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let mut pipe = self.pipe.borrow_mut();
+        if pipe.bytes.is_empty() && !pipe.closed {
             pipe.reader = Some(cx.waker().clone());
-            Poll::Pending
-        });
-        let count = count.await;
+            return Poll::Pending;
+        }
+        buffer.reserve(READ_BUFFER_BYTES);
+        let count = pipe.read(buffer);
         self.memory.count(|calls| calls.read += 1);
-        (Ok(count), buffer)
+        Poll::Ready(Ok(count))
     }
 }
 
 impl Writer for MemoryWriter {
-    async fn write(&mut self, mut list: WriteList) -> (io::Result<()>, WriteList) {
+    fn poll_write(&mut self, _: &mut Context<'_>, list: &mut WriteList) -> Poll<io::Result<()>> {
         let parts = list.rest().len() as u64;
         self.memory.count(|calls| {
             calls.write += 1;
@@ -127,10 +130,10 @@ impl Writer for MemoryWriter {
             pipe.bytes.extend_from_slice(part);
         }
         list.clear();
-        (Ok(()), list)
+        Poll::Ready(Ok(()))
     }
 
-    async fn shutdown(&mut self) -> io::Result<()> {
-        Ok(())
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

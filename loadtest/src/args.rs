@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use trunkline::{io::uring::Driver, sandbox::script::Script};
+use trunkline::{io::event::Driver, sandbox::script::Script};
 
 use crate::request::parse_header;
 
@@ -162,7 +162,7 @@ impl DriverFlag {
     #[must_use]
     pub fn choose(self) -> Driver {
         match self {
-            DriverFlag::Auto if trunkline::io::worker::uring_works() => Driver::Uring,
+            DriverFlag::Auto if trunkline::io::event::uring_works() => Driver::Uring,
             DriverFlag::Uring => Driver::Uring,
             DriverFlag::Auto | DriverFlag::Epoll => Driver::Epoll,
         }

@@ -16,12 +16,7 @@ use std::{
 use trunkline::{
     base::units::Instant,
     io::{
-        alarm::Alarm,
-        clock::Clock,
-        net::Net,
-        uring::{Driver, Uring},
-        wheel::Wheel,
-        worker,
+        alarm::Alarm, clock::Clock, event::Driver, kernel::Kernel, net::Net, wheel::Wheel, worker,
     },
 };
 
@@ -95,7 +90,7 @@ impl Gate {
         (nanos > 0).then_some(Instant { nanos })
     }
 
-    async fn pass(&self, net: &Uring) -> Instant {
+    async fn pass(&self, net: &Kernel) -> Instant {
         if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
             let start = net.now().after(START_DELAY);
             self.start_nanos.store(start.nanos, Ordering::Release);
@@ -117,8 +112,8 @@ pub fn run(job: Job, number: usize) -> io::Result<Vec<Tally>> {
     worker::run_alone(job.driver, job.clock, |net| drive(net, job, number))?
 }
 
-async fn drive(net: Uring, job: Job, number: usize) -> io::Result<Vec<Tally>> {
-    let alarm = Alarm::new()?;
+async fn drive(net: Kernel, job: Job, number: usize) -> io::Result<Vec<Tally>> {
+    let alarm = Alarm::new(net.events())?;
     let wheel = Wheel::default();
     net.spawn(wheel.clone().run(net.clone()));
     let lane = Lane::open(&net, &job, &wheel).await;
@@ -157,7 +152,7 @@ struct Side {
 }
 
 impl Lane {
-    async fn open(net: &Uring, job: &Job, wheel: &Wheel) -> Lane {
+    async fn open(net: &Kernel, job: &Job, wheel: &Wheel) -> Lane {
         let (start, open) = (Rc::new(Cell::new(Instant::default())), Rc::new(Cell::new(0)));
         let ready = Rc::new(Cell::new(0));
         let mut lane = Lane { sides: Vec::new(), start, open };
@@ -198,7 +193,7 @@ impl Lane {
     }
 
     /// Waits for what is under way. It ends: each request has its deadline.
-    async fn finish(&self, net: &Uring) {
+    async fn finish(&self, net: &Kernel) {
         self.sides.iter().for_each(|side| side.queue.borrow_mut().close());
         while self.open.get() > 0 {
             net.sleep_until(net.now().after(GATE_EVERY)).await;
@@ -208,7 +203,12 @@ impl Lane {
 
 impl Side {
     /// One connection's life.
-    async fn serve(&self, number: usize, mut connection: Connection<Uring>, start: &Cell<Instant>) {
+    async fn serve(
+        &self,
+        number: usize,
+        mut connection: Connection<Kernel>,
+        start: &Cell<Instant>,
+    ) {
         while let Some(arrival) = self.next(number).await {
             let Some(request) = self.requests.get(arrival.request as usize) else { continue };
             let due = start.get().after(Duration::from_nanos(arrival.at));

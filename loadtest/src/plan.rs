@@ -4,7 +4,7 @@ use std::{fs, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::Value;
-use trunkline::io::uring::Driver;
+use trunkline::io::event::Driver;
 
 use crate::{
     args::{LoadArgs, Spacing},

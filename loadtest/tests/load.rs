@@ -40,7 +40,7 @@ fn load(address: SocketAddr, flags: &[&str]) -> Report {
 #[test]
 fn every_request_that_was_due_is_answered_and_counted() {
     for driver in ["io_uring", "epoll"] {
-        if driver == "io_uring" && !trunkline::io::worker::uring_works() {
+        if driver == "io_uring" && !trunkline::io::event::uring_works() {
             continue;
         }
         let address = upstream(&["--fast", "--driver", driver]);

@@ -55,9 +55,7 @@ pub const READ_BUFFER_BYTES: usize = 16 * 1024;
 pub const COPIED_OUT_BYTES: usize = 4 * 1024;
 /// Read buffers a core keeps for reuse.
 pub const POOLED_BUFFERS_MAX: usize = 256;
-/// Reads of a core that may wait with a whole buffer, 8 MiB of them: beyond that a connection waits with a small one.
-pub const WHOLE_READS_MAX: usize = 512;
-/// Buffer of a read that waits beyond that, in bytes: an event of a stream fits, and mostly a head.
+/// Room that a read begins with where little is expected, in bytes: the head of a tunnel's answer, a PROXY header.
 pub const SMALL_READ_BYTES: usize = 512;
 
 /// Nesting of a routing policy.
@@ -130,20 +128,39 @@ const _: () = assert!(INLINE_CONFIG_BYTES_MAX < HEAD_BYTES_DEFAULT);
 pub const IOVECS_MAX: usize = 1024;
 /// Longest vectored write whose parts are copied together first, in bytes: a small request, an event of a stream.
 pub const JOINED_WRITE_BYTES: usize = 2 * 1024;
-/// Buffers for them that a core keeps: as many as writes are gathered in one turn.
-pub const JOINED_WRITES_KEPT: usize = RING_ENTRIES as usize;
-/// Room that a buffer must have before a read is posted into it, in bytes.
-pub const READ_BYTES_MIN: usize = 2 * 1024;
 /// Threads that run getaddrinfo: a name whose servers do not answer must not hold up the others.
 pub const DNS_THREADS: usize = 4;
 /// Addresses kept of one name.
 pub const DNS_ADDRESSES_MAX: usize = 16;
+/// Plaintext that lies in a session before more is opened, in bytes: a record. The session would refuse more than that
+/// and one record.
+pub const TLS_OPENED_BYTES_MAX: usize = 16 * 1024;
 /// Plaintext sealed at a time, in bytes: four records, so that a large body is not doubled in memory.
 pub const TLS_PIECE_BYTES: usize = 64 * 1024;
 
-/// Submission entries of a core's ring: what a turn of the event loop has gathered goes to the kernel when they are
-/// full, so that the first stream of a burst does not wait for the last one's turn.
+/// Descriptors that a core waits for at once: more than a process may have open by any usual limit.
+pub const SOURCES_MAX: usize = 1 << 24;
+/// Tasks that are polled before the driver is asked again: tasks that wake each other keep nobody from being read.
+pub const TASKS_A_TURN: usize = 256;
+/// Pages that are received ahead of a slow reader: then no more is taken from the socket until it has them, and the
+/// peer must wait. What comes before the kernel has stopped is on top, a megabyte at most.
+pub const PAGES_AHEAD_MAX: usize = 4;
+/// Short messages in a row after which a connection that had long ones is taken for one of short ones again.
+pub const DIRECT_MESSAGES: u8 = 8;
+/// Room behind what a buffer holds from which on it is received into directly: a long body is on its way.
+pub const DIRECT_READ_BYTES: usize = 2 * READ_BUFFER_BYTES;
+/// Longest write that is left to the end of a turn, in bytes; a longer one is sent at once, and waited for.
+pub const UNSENT_BYTES_MAX: usize = 4 * READ_BUFFER_BYTES;
+/// Writes that are gathered before they are sent, so that the first stream of a burst does not wait for the last one's
+/// turn.
+pub const SENDS_GATHERED_MAX: usize = 64;
+/// Rings of a core's bell that are taken in one read: more make the next one return at once.
+pub const BELL_READ_BYTES: usize = 64;
+
+/// Submission entries of a core's ring: what a turn has gathered goes to the kernel when they are full.
 pub const RING_ENTRIES: u32 = 64;
+/// Completions that a core takes before it works on them.
+pub const COMPLETIONS_A_TURN: usize = 128;
 /// Completion entries of a core's ring: a burst of this many is taken in one turn.
 pub const RING_COMPLETIONS: u32 = 4096;
 /// How long a core waits after a failed accept.

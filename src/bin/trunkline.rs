@@ -13,7 +13,7 @@ use trunkline::{
         quickstart,
     },
     dump,
-    io::uring::Driver,
+    io::event::Driver,
     policy::api_key,
     sandbox::{self, Sandbox},
 };

@@ -23,9 +23,10 @@ use crate::{
     io::{
         clock::{Clock, Dice},
         dns,
+        event::{self, Driver},
         hub::{Hub, Mailbox},
+        kernel::{Kernel, TcpReader, TcpWriter},
         log::{LogSender, LogWriter, system_clock},
-        uring::{Driver, TcpReader, TcpWriter, Uring},
         worker::{self, Serve, Start},
     },
     journal::metrics::Counters,
@@ -43,7 +44,7 @@ pub struct Plan {
     pub driver: Option<Driver>,
 }
 
-impl Serve for Gateway<Uring> {
+impl Serve for Gateway<Kernel> {
     fn connected(&self, reader: TcpReader, writer: TcpWriter, peer: SocketAddr) {
         Gateway::connected(self, reader, writer, peer);
     }
@@ -190,13 +191,13 @@ fn cores_of(workers: &Workers) -> Result<Vec<Option<usize>>, String> {
 fn choose_driver(wanted: Option<Driver>) -> Result<Driver, String> {
     match wanted {
         Some(Driver::Epoll) => Ok(Driver::Epoll),
-        Some(Driver::Uring) if !worker::uring_works() => {
+        Some(Driver::Uring) if !event::uring_works() => {
             Err("trunkline: io_uring is not available here (kernel older than 5.11, \
                  kernel.io_uring_disabled, or a container profile that forbids it): \
                  run with --driver epoll or --driver auto"
                 .into())
         }
-        None if !worker::uring_works() => {
+        None if !event::uring_works() => {
             eprintln!("trunkline: io_uring is not available here; running on epoll");
             Ok(Driver::Epoll)
         }

@@ -1,31 +1,32 @@
-//! A timer finer than the event loop's own, which rounds every wait up to a whole millisecond: for the load tester,
-//! whose arrivals would otherwise come in bunches.
+//! A timer finer than the event loop's own wait, to which the kernel adds its slack of 50 µs, and epoll a millisecond:
+//! for the load tester, whose arrivals would otherwise come in bunches.
 
-use std::{io, os::fd::OwnedFd, os::unix::net::UnixStream as StdUnixStream, time::Duration};
+use std::{future::poll_fn, io, time::Duration};
 
-use monoio::net::UnixStream;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
+use rustix::{
+    io::read,
+    time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
+    },
 };
+
+use super::event::{Descriptor, EventLoop, Way};
 
 /// One timer, reusable; belongs to one core and one waiter.
 pub struct Alarm {
-    timer: OwnedFd,
-    /// The same timer, as the one kind of descriptor whose readiness both drivers can be asked for.
-    waited_for: UnixStream,
+    timer: Descriptor,
 }
 
 impl Alarm {
-    /// A timer that is not set. To be made on the thread that runs the event loop.
+    /// A timer that is not set.
     ///
     /// # Errors
     /// If there are no descriptors left.
-    pub fn new() -> io::Result<Alarm> {
+    pub fn new(events: &EventLoop) -> io::Result<Alarm> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        let waited_for = UnixStream::from_std(StdUnixStream::from(timer.try_clone()?))?;
-        Ok(Alarm { timer, waited_for })
+        Ok(Alarm { timer: events.add(timer, true)? })
     }
 
     /// Waits for so long, to within some microseconds.
@@ -38,8 +39,9 @@ impl Alarm {
         }
         let once = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(wait) };
         // Setting it also takes back that it went off before.
-        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
-        self.waited_for.readable(false).await
+        self.timer.with(|fd| timerfd_settime(fd, TimerfdTimerFlags::empty(), &once))?;
+        let mut times = [0; 8];
+        poll_fn(|cx| self.timer.poll_io(Way::In, cx, |fd| read(fd, &mut times))).await.map(drop)
     }
 }
 

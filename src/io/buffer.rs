@@ -1,15 +1,6 @@
-//! The one type that owns its parts and its iovecs for a vectored write, and the only unsafe code of Trunkline.
-//!
-//! A vectored write hands the kernel an array of pointers. The runtime keeps whatever it was given alive until the
-//! kernel is done, also when the future is dropped; so the array and everything it points to must be in one value.
-#![expect(unsafe_code, reason = "IoVecBuf is an unsafe trait; the invariant is stated at its impl")]
-#![expect(clippy::disallowed_types, reason = "this is the one home of libc::iovec")]
+//! Bytes on their way out: parts that are written in order, none of them copied into one buffer first.
 
 use bytes::{Buf, Bytes};
-use libc::iovec;
-use monoio::buf::IoVecBuf;
-
-use crate::base::limits;
 
 /// Bytes to write, in order. Reusable: a finished write hands it back empty, with its allocations.
 #[derive(Default)]
@@ -17,8 +8,6 @@ pub struct WriteList {
     parts: Vec<Bytes>,
     /// Parts before this one are written.
     next: usize,
-    /// Points into `parts[next..]`; rebuilt before each write, read by the kernel during it.
-    iovecs: Vec<iovec>,
 }
 
 impl WriteList {
@@ -83,33 +72,7 @@ impl WriteList {
     /// Lets go of all parts; the allocations stay.
     pub fn clear(&mut self) {
         self.parts.clear();
-        self.iovecs.clear();
         self.next = 0;
-    }
-
-    /// Points the iovecs at what is left to write.
-    pub(super) fn prepare(&mut self) {
-        self.iovecs.clear();
-        let rest = self.parts.get(self.next..).unwrap_or_default();
-        self.iovecs.extend(
-            rest.iter().take(limits::IOVECS_MAX).map(|part| iovec {
-                iov_base: part.as_ptr().cast_mut().cast(),
-                iov_len: part.len(),
-            }),
-        );
-    }
-}
-
-// SAFETY: `iovecs` is a heap array that moves with the list without changing its address, and each entry points
-// into a `Bytes` of the same list, whose bytes are immutable and live as long as the `Bytes`. Nothing in this file
-// touches `parts` or `iovecs` while the runtime owns the list, since it owns it by value.
-unsafe impl IoVecBuf for WriteList {
-    fn read_iovec_ptr(&self) -> *const iovec {
-        self.iovecs.as_ptr()
-    }
-
-    fn read_iovec_len(&self) -> usize {
-        self.iovecs.len()
     }
 }
 
@@ -140,15 +103,5 @@ mod tests {
         assert!(list.is_empty());
         list.push(Bytes::from_static(b"c"));
         assert_eq!(list.len(), 1);
-    }
-
-    #[test]
-    fn moving_the_list_keeps_its_iovecs_valid() {
-        let mut list = list(&["abc", "de"]);
-        list.prepare();
-        let moved = Box::new(list);
-        let lengths: Vec<usize> = moved.iovecs.iter().map(|entry| entry.iov_len).collect();
-        assert_eq!(lengths, [3, 2]);
-        assert_eq!(moved.iovecs[0].iov_base as *const u8, moved.parts[0].as_ptr());
     }
 }

@@ -1,19 +1,20 @@
-//! The machine: the only place that names the runtime, clocks, threads and files.
+//! The machine: the only place that names the event loop, clocks, threads and files.
 
 pub mod alarm;
 pub mod buffer;
 pub mod clock;
 pub mod dns;
+pub mod event;
 pub mod hub;
 pub mod inbound;
+pub mod kernel;
 pub mod ledger;
 pub mod log;
 pub mod machine;
 pub mod net;
-pub mod pages;
+mod pages;
 pub mod pool;
 pub mod race;
 pub mod tls;
-pub mod uring;
 pub mod wheel;
 pub mod worker;

@@ -1,8 +1,12 @@
 //! The seam between the gateway and the machine. `serve/`, `sandbox/` and the load tester are generic over
-//! [`Net`]; `io/uring.rs` is the real one, `tests/fast/world.rs` the simulated one. Buffers are owned: they move
-//! into a call and come back with its result.
+//! [`Net`]; `io/kernel.rs` is the real one, `tests/fast/world.rs` the simulated one.
 
-use std::{future::Future, io, net::SocketAddr};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    task::{Context, Poll},
+};
 
 use bytes::BytesMut;
 
@@ -37,16 +41,44 @@ pub trait Net: Clone + 'static {
 
 /// The receiving half of a connection.
 pub trait Reader: 'static {
-    /// Reads into the spare capacity of `buffer`, which must not be empty: appends, never overwrites. `Ok(0)`: the
-    /// peer will send no more. If the future is dropped before it is ready, the connection must be dropped too.
-    fn read(&mut self, buffer: BytesMut) -> impl Future<Output = (io::Result<usize>, BytesMut)>;
+    /// Puts what has come behind what is in `buffer`, making room for it. `Ok(0)`: the peer will send no more. An empty
+    /// buffer may be taken away, or another one be put in its place; one with room for much is filled where it is. What
+    /// has come and was not asked for stays: a wait may be given up at any time.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut)
+    -> Poll<io::Result<usize>>;
+
+    /// Waits for more bytes. If the future is dropped before it is ready, what was in the buffer is gone.
+    fn read(
+        &mut self,
+        mut buffer: BytesMut,
+    ) -> impl Future<Output = (io::Result<usize>, BytesMut)> {
+        async move {
+            let result = poll_fn(|cx| self.poll_read(cx, &mut buffer)).await;
+            (result, buffer)
+        }
+    }
 }
 
 /// The sending half of a connection. Dropping both halves closes the connection.
 pub trait Writer: 'static {
-    /// Writes everything in `list`, in order, and hands the emptied list back. If the future is dropped before it
-    /// is ready, the connection must be dropped too.
-    fn write(&mut self, list: WriteList) -> impl Future<Output = (io::Result<()>, WriteList)>;
-    /// Sends a FIN: no more will be written.
-    fn shutdown(&mut self) -> impl Future<Output = io::Result<()>>;
+    /// Writes everything in `list`, in order; ready, the list is empty. Called until then with the same list, or never
+    /// again.
+    fn poll_write(&mut self, cx: &mut Context<'_>, list: &mut WriteList) -> Poll<io::Result<()>>;
+
+    /// Sends a FIN: no more will be written. Called until it is ready.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Writes everything in `list` and hands it back empty. If the future is dropped before it is ready, the connection
+    /// must be dropped too.
+    fn write(&mut self, mut list: WriteList) -> impl Future<Output = (io::Result<()>, WriteList)> {
+        async move {
+            let result = poll_fn(|cx| self.poll_write(cx, &mut list)).await;
+            (result, list)
+        }
+    }
+
+    /// See [`Writer::poll_shutdown`].
+    fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> {
+        poll_fn(|cx| self.poll_shutdown(cx))
+    }
 }

@@ -1,17 +1,19 @@
-//! TLS as a pump between owned buffers: rustls does the protocol, the halves of the connection below move the bytes.
+//! TLS as a pump: rustls does the protocol, the halves of the connection below move the bytes.
 //! One client configuration a process and trust store, so that sessions resume; only HTTP/1.1 is offered.
 
 use std::{
     cell::RefCell,
     collections::HashMap,
+    future::poll_fn,
     io::{self, BufRead, Write},
     net::IpAddr,
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
+    task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 pub use rustls::{ClientConfig, ServerConfig};
 use rustls::{
     ClientConnection, Connection, RootCertStore, ServerConnection,
@@ -123,28 +125,30 @@ pub enum MaybeTlsWriter<W> {
 }
 
 impl<R: Reader> Reader for MaybeTlsReader<R> {
-    async fn read(&mut self, buffer: BytesMut) -> (io::Result<usize>, BytesMut) {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
         match self {
-            MaybeTlsReader::Plain(reader) => reader.read(buffer).await,
-            // Boxed: the usual way is not to be as large as this one.
-            MaybeTlsReader::Tls(reader) => Box::pin(reader.read(buffer)).await,
+            MaybeTlsReader::Plain(reader) => reader.poll_read(cx, buffer),
+            MaybeTlsReader::Tls(reader) => reader.poll_read(cx, buffer),
         }
     }
 }
 
 impl<W: Writer> Writer for MaybeTlsWriter<W> {
-    async fn write(&mut self, list: WriteList) -> (io::Result<()>, WriteList) {
+    fn poll_write(&mut self, cx: &mut Context<'_>, list: &mut WriteList) -> Poll<io::Result<()>> {
         match self {
-            MaybeTlsWriter::Plain(writer) => writer.write(list).await,
-            // Boxed: the usual way is not to be as large as this one.
-            MaybeTlsWriter::Tls(writer) => Box::pin(writer.write(list)).await,
+            MaybeTlsWriter::Plain(writer) => writer.poll_write(cx, list),
+            MaybeTlsWriter::Tls(writer) => writer.poll_write(cx, list),
         }
     }
 
-    async fn shutdown(&mut self) -> io::Result<()> {
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            MaybeTlsWriter::Plain(writer) => writer.shutdown().await,
-            MaybeTlsWriter::Tls(writer) => Box::pin(writer.shutdown()).await,
+            MaybeTlsWriter::Plain(writer) => writer.poll_shutdown(cx),
+            MaybeTlsWriter::Tls(writer) => writer.poll_shutdown(cx),
         }
     }
 }
@@ -160,6 +164,7 @@ pub struct TlsReader<R> {
 pub struct TlsWriter<W> {
     below: W,
     session: Rc<RefCell<Connection>>,
+    /// Records on their way to the peer.
     sealed: WriteList,
 }
 
@@ -203,20 +208,20 @@ async fn handshake<R: Reader, W: Writer>(
     // What came before the handshake was begun is its beginning.
     let mut early = (!reader.sealed.is_empty()).then(|| reader.open());
     loop {
-        writer.flush().await?;
+        poll_fn(|cx| writer.poll_flush(cx)).await?;
         if !reader.session.borrow().is_handshaking() {
             break;
         }
         let outcome = match early.take() {
-            Some(opened) => opened.map(|()| 1),
-            None => reader.receive().await,
+            Some(opened) => opened.map(|()| true),
+            None => poll_fn(|cx| reader.poll_receive(cx)).await,
         };
         if let Err(error) = outcome {
             // The alert says to the peer what was wrong; whether it arrives changes nothing here.
-            let _ = writer.flush().await;
+            let _ = poll_fn(|cx| writer.poll_flush(cx)).await;
             return Err(error);
         }
-        if outcome.is_ok_and(|count| count == 0) {
+        if outcome.is_ok_and(|open| !open) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
@@ -224,29 +229,29 @@ async fn handshake<R: Reader, W: Writer>(
 }
 
 impl<R: Reader> TlsReader<R> {
-    /// Reads records from below and opens them; `Ok(0)`: the peer closed the connection below.
-    async fn receive(&mut self) -> io::Result<usize> {
-        let mut sealed = std::mem::take(&mut self.sealed);
-        sealed.reserve(limits::READ_BUFFER_BYTES);
-        let (result, filled) = self.below.read(sealed).await;
-        self.sealed = filled;
-        let count = result?;
+    /// Opens what was read from below, or reads more first; `Ok(false)`: the peer closed the connection below.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.sealed.is_empty() && ready!(self.below.poll_read(cx, &mut self.sealed))? == 0 {
+            return Poll::Ready(Ok(false));
+        }
         self.open()?;
-        Ok(count)
+        Poll::Ready(Ok(true))
     }
 
-    /// Opens the records that were read.
+    /// Opens the records that were read, as far as the session holds what was in them: the rest once that is taken.
     fn open(&mut self) -> io::Result<()> {
         let mut session = self.session.borrow_mut();
         let mut rest = &self.sealed[..];
-        while !rest.is_empty() {
+        let mut opened = 0;
+        while !rest.is_empty() && opened < limits::TLS_OPENED_BYTES_MAX {
             session.read_tls(&mut rest)?;
-            session
+            let state = session
                 .process_new_packets()
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            opened = state.plaintext_bytes_to_read();
         }
-        drop(session);
-        self.sealed.clear();
+        let taken = self.sealed.len() - rest.len();
+        self.sealed.advance(taken);
         Ok(())
     }
 
@@ -254,11 +259,10 @@ impl<R: Reader> TlsReader<R> {
     fn take_opened(&self, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
         let mut session = self.session.borrow_mut();
         let mut opened = session.reader();
-        let room = buffer.capacity() - buffer.len();
         match opened.fill_buf() {
             Ok(chunk) => {
-                let count = chunk.len().min(room);
-                buffer.extend_from_slice(&chunk[..count]);
+                let count = chunk.len();
+                buffer.extend_from_slice(chunk);
                 opened.consume(count);
                 Ok(Some(count))
             }
@@ -269,18 +273,18 @@ impl<R: Reader> TlsReader<R> {
 }
 
 impl<R: Reader> Reader for TlsReader<R> {
-    async fn read(&mut self, mut buffer: BytesMut) -> (io::Result<usize>, BytesMut) {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
         loop {
-            match self.take_opened(&mut buffer) {
-                Ok(Some(count)) => return (Ok(count), buffer),
-                Err(error) => return (Err(error), buffer),
-                Ok(None) => {}
+            if let Some(count) = self.take_opened(buffer)? {
+                return Poll::Ready(Ok(count));
             }
-            match self.receive().await {
-                // A close without close_notify may be an attacker's cut: it is an error, not an end.
-                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
-                Ok(_) => {}
-                Err(error) => return (Err(error), buffer),
+            // A close without close_notify may be an attacker's cut: it is an error, not an end.
+            if !ready!(self.poll_receive(cx))? {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
     }
@@ -288,60 +292,55 @@ impl<R: Reader> Reader for TlsReader<R> {
 
 impl<W: Writer> TlsWriter<W> {
     /// Sends what the session has to say.
-    async fn flush(&mut self) -> io::Result<()> {
-        let mut sealed = Vec::new();
-        {
-            let mut session = self.session.borrow_mut();
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut session = self.session.borrow_mut();
+        if session.wants_write() {
+            let mut sealed = Vec::new();
             while session.wants_write() {
                 session.write_tls(&mut sealed)?;
             }
+            self.sealed.push(Bytes::from(sealed));
         }
-        if sealed.is_empty() {
-            return Ok(());
+        drop(session);
+        if self.sealed.is_empty() {
+            return Poll::Ready(Ok(()));
         }
-        let mut list = std::mem::take(&mut self.sealed);
-        list.push(Bytes::from(sealed));
-        let (result, list) = self.below.write(list).await;
-        self.sealed = list;
-        result
+        self.below.poll_write(cx, &mut self.sealed)
     }
 
-    async fn write_part(&mut self, part: &[u8]) -> io::Result<()> {
-        for piece in part.chunks(limits::TLS_PIECE_BYTES) {
-            self.session.borrow_mut().writer().write_all(piece)?;
-            self.flush().await?;
+    /// Seals the front of the list. Small writes share a record and a send: a head with its body, a chunk with its
+    /// framing.
+    fn seal(&mut self, list: &mut WriteList) -> io::Result<()> {
+        let mut session = self.session.borrow_mut();
+        let mut room = limits::TLS_PIECE_BYTES;
+        while room > 0
+            && let Some(part) = list.rest().first()
+        {
+            let count = part.len().min(room);
+            session.writer().write_all(&part[..count])?;
+            list.advance(count);
+            room -= count;
         }
         Ok(())
     }
 }
 
 impl<W: Writer> Writer for TlsWriter<W> {
-    async fn write(&mut self, mut list: WriteList) -> (io::Result<()>, WriteList) {
-        // Small writes share a record and a send: a head with its body, a chunk with its framing.
-        if list.len() <= limits::TLS_PIECE_BYTES {
-            let sealed = list
-                .rest()
-                .iter()
-                .try_for_each(|part| self.session.borrow_mut().writer().write_all(part));
-            let result = match sealed {
-                Ok(()) => self.flush().await,
-                Err(error) => Err(error),
-            };
-            list.clear();
-            return (result, list);
-        }
-        for part in list.rest().to_vec() {
-            if let Err(error) = self.write_part(&part).await {
-                return (Err(error), list);
+    fn poll_write(&mut self, cx: &mut Context<'_>, list: &mut WriteList) -> Poll<io::Result<()>> {
+        loop {
+            // First what an earlier call has sealed and could not send.
+            ready!(self.poll_flush(cx))?;
+            if list.is_empty() {
+                list.clear();
+                return Poll::Ready(Ok(()));
             }
+            self.seal(list)?;
         }
-        list.clear();
-        (Ok(()), list)
     }
 
-    async fn shutdown(&mut self) -> io::Result<()> {
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.session.borrow_mut().send_close_notify();
-        self.flush().await?;
-        self.below.shutdown().await
+        ready!(self.poll_flush(cx))?;
+        self.below.poll_shutdown(cx)
     }
 }

@@ -1,24 +1,23 @@
 //! One thread, one core, one event loop: pin, build, listen, run what it is given, drain.
 
 use std::{
+    future::poll_fn,
     io,
     net::{SocketAddr, TcpListener},
     pin::pin,
     sync::Arc,
 };
 
-use bytes::BytesMut;
-use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder, buf::IoBufMut, io::AsyncReadRent};
+use rustix::thread::CpuSet;
 
 use super::{
     clock::{Clock, Dice, EventClock},
     dns::{Question, Resolver},
+    event::{Descriptor, Driver, EventLoop, Way},
     hub::{Mailbox, Message},
-    inbound::Inbound,
-    net::{Net, Reader},
-    pages::Pages,
+    kernel::{Kernel, Listener, TcpReader, TcpWriter},
+    net::Net,
     race::{First, race},
-    uring::{Driver, TcpReader, TcpWriter, Uring},
 };
 use crate::base::limits;
 
@@ -52,12 +51,6 @@ pub trait Serve: 'static {
     fn drained(&self) -> impl Future<Output = ()>;
 }
 
-/// Whether this kernel and container let us use io_uring.
-#[must_use]
-pub fn uring_works() -> bool {
-    monoio::utils::detect_uring() && io_uring::IoUring::new(8).is_ok()
-}
-
 /// The cores that this process may run on: fewer than the machine has under `taskset` or in a container. Fewer still
 /// where a quota of CPU time grants no more than that many.
 #[must_use]
@@ -83,23 +76,15 @@ pub fn raise_descriptor_limit() -> usize {
 }
 
 /// Runs a worker on this thread until it has drained.
-pub fn run<S: Serve>(start: Start, make: impl FnOnce(Uring) -> S) -> io::Result<()> {
+pub fn run<S: Serve>(start: Start, make: impl FnOnce(Kernel) -> S) -> io::Result<()> {
     if let Some(core) = start.core {
+        let mut cores = CpuSet::new();
+        cores.set(core);
         // A core that the container does not grant is no reason to stop: the worker then floats.
-        let _ = monoio::utils::bind_to_cpu_set(Some(core));
+        let _ = rustix::thread::sched_setaffinity(None, &cores);
     }
-    match start.driver {
-        Driver::Uring => RuntimeBuilder::<IoUringDriver>::new()
-            .with_entries(limits::RING_ENTRIES)
-            .uring_builder(ring_builder())
-            .enable_timer()
-            .build()?
-            .block_on(main(start, make)),
-        Driver::Epoll => RuntimeBuilder::<LegacyDriver>::new()
-            .enable_timer()
-            .build()?
-            .block_on(main(start, make)),
-    }
+    let events = EventLoop::new(start.driver, EventClock::new(start.clock))?;
+    events.run(main(start, events.clone(), make))
 }
 
 /// Runs one piece of work on this thread's own event loop, without a listener: for programs that only call out. They
@@ -107,54 +92,29 @@ pub fn run<S: Serve>(start: Start, make: impl FnOnce(Uring) -> S) -> io::Result<
 pub fn run_alone<W: Future>(
     driver: Driver,
     clock: Clock,
-    work: impl FnOnce(Uring) -> W,
+    work: impl FnOnce(Kernel) -> W,
 ) -> io::Result<W::Output> {
     // Nobody listens to the questions, so that a name would be refused at once.
     let (questions, _) = std::sync::mpsc::channel();
     let (mailbox, _ear) = Mailbox::new()?;
-    let main = async {
-        let clock = EventClock::exact(clock);
-        work(Uring::new(driver, clock, Dice::from_system(), Resolver::new(questions, mailbox)))
-            .await
-    };
-    Ok(match driver {
-        Driver::Uring => RuntimeBuilder::<IoUringDriver>::new()
-            .with_entries(limits::RING_ENTRIES)
-            .uring_builder(ring_builder())
-            .enable_timer()
-            .build()?
-            .block_on(main),
-        Driver::Epoll => {
-            RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?.block_on(main)
-        }
-    })
+    let events = EventLoop::new(driver, EventClock::exact(clock))?;
+    let resolver = Resolver::new(questions, mailbox);
+    Ok(events.run(work(Kernel::new(events.clone(), Dice::from_system(), resolver))))
 }
 
-/// DEFER_TASKRUN (Linux 6.1) lets completions wait for our own turn instead of interrupting it: 6 % less CPU a
-/// request. An older kernel gets a plain ring.
-fn ring_builder() -> io_uring::Builder {
-    let mut builder = io_uring::IoUring::builder();
-    builder.setup_cqsize(limits::RING_COMPLETIONS);
-    let plain = builder.clone();
-    builder.setup_single_issuer().setup_defer_taskrun();
-    match builder.build(8) {
-        Ok(_) => builder,
-        Err(_) => plain,
-    }
-}
-
-async fn main<S: Serve>(start: Start, make: impl FnOnce(Uring) -> S) -> io::Result<()> {
-    let blocking = start.driver == Driver::Uring;
+async fn main<S: Serve>(
+    start: Start,
+    events: EventLoop,
+    make: impl FnOnce(Kernel) -> S,
+) -> io::Result<()> {
     let resolver = Resolver::new(start.questions, Arc::clone(&start.mailbox));
-    let clock = EventClock::new(start.clock);
-    let net = Uring::new(start.driver, clock, Dice::from_system(), resolver.clone());
-    let serve = make(net.clone());
-    start.listener.set_nonblocking(!blocking)?;
-    let listener = monoio::net::TcpListener::from_std(start.listener)?;
-    start.ear.set_nonblocking(!blocking)?;
-    let bell = Inbound::new(Bell(monoio::net::UnixStream::from_std(start.ear)?), Pages::new());
-    let mut letters = Letters { bell, mailbox: start.mailbox, resolver, net: net.clone() };
-    accept_until_drain(&net, &listener, &serve, &mut letters).await;
+    let kernel = Kernel::new(events, Dice::from_system(), resolver.clone());
+    let serve = make(kernel.clone());
+    let listener = Listener::new(&kernel, start.listener)?;
+    start.ear.set_nonblocking(true)?;
+    let bell = kernel.events().add(start.ear.into(), true)?;
+    let mut letters = Letters { bell, mailbox: start.mailbox, resolver, kernel: kernel.clone() };
+    accept_until_drain(&kernel, &listener, &serve, &mut letters).await;
     drop(listener);
     serve.drain();
     let letters = pin!(async {
@@ -167,19 +127,17 @@ async fn main<S: Serve>(start: Start, make: impl FnOnce(Uring) -> S) -> io::Resu
 }
 
 async fn accept_until_drain<S: Serve>(
-    net: &Uring,
-    listener: &monoio::net::TcpListener,
+    kernel: &Kernel,
+    listener: &Listener,
     serve: &S,
     letters: &mut Letters,
 ) {
-    // An accept future that is dropped leaks the connection that it was given, so one is kept across letters.
-    let mut accept = Box::pin(listener.accept());
     let mut draining = false;
     loop {
         let closing = draining;
         let next = async {
             if closing {
-                monoio::time::sleep(limits::ACCEPT_DRAIN).await;
+                pause(kernel, limits::ACCEPT_DRAIN).await;
                 Next::End
             } else if letters.next().await {
                 Next::Drain
@@ -187,24 +145,20 @@ async fn accept_until_drain<S: Serve>(
                 Next::Nothing
             }
         };
-        match race(accept.as_mut(), pin!(next)).await {
-            First::Left(accepted) => {
-                accept = Box::pin(listener.accept());
-                match accepted {
-                    Ok((stream, peer)) => {
-                        let (reader, writer) = net.halves(stream);
-                        serve.connected(reader, writer, peer);
-                    }
-                    // Out of descriptors, or a connection reset in the queue: let others finish first.
-                    Err(_) => monoio::time::sleep(limits::ACCEPT_PAUSE).await,
-                }
-            }
+        match race(pin!(listener.accept()), pin!(next)).await {
+            First::Left(Ok((reader, writer, peer))) => serve.connected(reader, writer, peer),
+            // Out of descriptors, or a connection reset in the queue: let others finish first.
+            First::Left(Err(_)) => pause(kernel, limits::ACCEPT_PAUSE).await,
             First::Right(Next::Nothing) => {}
             // Closing the listener resets what waits in its queue: that is accepted first.
             First::Right(Next::Drain) => draining = true,
             First::Right(Next::End) => return,
         }
     }
+}
+
+async fn pause(kernel: &Kernel, wait: std::time::Duration) {
+    kernel.sleep_until(kernel.now().after(wait)).await;
 }
 
 enum Next {
@@ -215,37 +169,28 @@ enum Next {
 
 /// The core's side of its mailbox.
 struct Letters {
-    bell: Inbound<Bell>,
+    bell: Descriptor,
     mailbox: Arc<Mailbox>,
     resolver: Resolver,
-    net: Uring,
+    kernel: Kernel,
 }
 
 impl Letters {
     /// Waits for the bell and handles what came; true: drain. May be dropped.
     async fn next(&mut self) -> bool {
-        if self.bell.fill().await.is_ok() {
-            self.bell.buffer().clear();
+        let mut rings = [0; limits::BELL_READ_BYTES];
+        let mut read = |fd: std::os::fd::BorrowedFd<'_>| rustix::io::read(fd, &mut rings);
+        // An error or the end of the bell: nobody is left who could ring it.
+        if !matches!(poll_fn(|cx| self.bell.poll_io(Way::In, cx, &mut read)).await, Ok(1..)) {
+            return std::future::pending().await;
         }
-        self.net.event();
         let mut drain = false;
         for message in self.mailbox.collect() {
             match message {
-                Message::Resolved(answer) => self.resolver.answered(answer, self.net.now()),
+                Message::Resolved(answer) => self.resolver.answered(answer, self.kernel.now()),
                 Message::Drain => drain = true,
             }
         }
         drain
-    }
-}
-
-/// The receiving end of the bell.
-struct Bell(monoio::net::UnixStream);
-
-impl Reader for Bell {
-    async fn read(&mut self, buffer: BytesMut) -> (io::Result<usize>, BytesMut) {
-        let (filled, room) = (buffer.len(), buffer.capacity());
-        let (result, slice) = self.0.read(buffer.slice_mut(filled..room)).await;
-        (result, slice.into_inner())
     }
 }

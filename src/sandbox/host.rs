@@ -10,9 +10,10 @@ use super::{Sandbox, server::serve_connection};
 use crate::io::{
     clock::Clock,
     dns,
+    event::{self, Driver},
     hub::Mailbox,
+    kernel::{Kernel, TcpReader, TcpWriter},
     net::Net,
-    uring::{Driver, TcpReader, TcpWriter, Uring},
     worker::{self, Serve, Start},
 };
 
@@ -24,7 +25,7 @@ pub fn start(
     let listener = TcpListener::bind(address)?;
     let address = listener.local_addr()?;
     let (mailbox, ear) = Mailbox::new()?;
-    let driver = if worker::uring_works() { Driver::Uring } else { Driver::Epoll };
+    let driver = if event::uring_works() { Driver::Uring } else { Driver::Epoll };
     let start = Start {
         number: 0,
         core: None,
@@ -45,7 +46,7 @@ pub fn start(
 }
 
 struct Host {
-    net: Uring,
+    net: Kernel,
     sandbox: Rc<Sandbox>,
 }
 

@@ -60,7 +60,7 @@ pub struct Client<N: Net, R: Reader, W: Writer> {
 impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
     /// A connection just accepted.
     pub fn new(core: Rc<Core<N>>, reader: R, writer: W, peer: SocketAddr) -> Client<N, R, W> {
-        let inbound = Inbound::new(reader, core.pages.clone());
+        let inbound = Inbound::new(reader);
         let timer = core.wheel.timer();
         let hold = Hold::new(Rc::clone(&core.admission));
         Client {

@@ -41,7 +41,7 @@ pub async fn open<N: Net, P: Waiter<N>>(
     };
     waiter.core().counters.upstream_connections.add(1);
     let place = UpstreamPlace::take(&waiter.core().counters);
-    let inbound = Inbound::new(reader, waiter.core().pages.clone());
+    let inbound = Inbound::new(reader);
     Ok(Upstream { inbound, writer, spare: WriteList::new(), place })
 }
 

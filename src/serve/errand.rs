@@ -97,7 +97,7 @@ async fn converse<N: Net>(
     let (reader, writer) = opened.map_err(|fault: Fault| fault.message.into_owned())?;
     core.counters.upstream_connections.add(1);
     let place = UpstreamPlace::take(&core.counters);
-    let inbound = Inbound::new(reader, core.pages.clone());
+    let inbound = Inbound::new(reader);
     let upstream = Upstream { inbound, writer, spare: WriteList::new(), place };
     let answer = send(upstream, &attempt).await?;
     finish(core, &attempt, answer, errand.answer_bytes_max).await

@@ -1,4 +1,4 @@
-//! Catches a panic of one future, so that a bug costs one exchange and not a core: monoio itself does not.
+//! Catches a panic of one future, so that a bug costs one exchange and not a core.
 
 use std::{
     cell::RefCell,

@@ -59,7 +59,6 @@ use crate::{
         hub::{Epoch, Hub},
         log::LogSender,
         net::Net,
-        pages::Pages,
         pool::Pool,
         wheel::Wheel,
     },
@@ -81,8 +80,6 @@ pub struct Core<N: Net> {
     epoch: RefCell<Rc<Arc<Epoch>>>,
     /// Deadlines.
     pub wheel: Wheel,
-    /// Read buffers.
-    pub pages: Pages,
     /// The request heads seen last.
     pub heads: heads::Heads,
     /// Idle upstream connections.
@@ -120,7 +117,6 @@ impl<N: Net> Core<N> {
             hub,
             epoch,
             wheel: Wheel::default(),
-            pages: Pages::new(),
             heads: heads::Heads::default(),
             pool: RefCell::default(),
             log: RefCell::new(log),

@@ -307,7 +307,7 @@ impl<R, W> Answer<R, W> {
 /// Lets go of an answer that nobody will read: if its body is all there already, as those of errors are, the
 /// connection lives on.
 pub fn discard<N: Net>(core: &super::Core<N>, route: &Route, mut answer: AnswerOf<N>) {
-    while !answer.upstream.inbound.is_reading() {
+    loop {
         match answer.body.pull(answer.upstream.inbound.buffer()) {
             Ok(Pulled::Data(_)) => {}
             Ok(Pulled::Done) => return recycle(core, route, answer),

@@ -13,11 +13,15 @@ const LAYERS: [&str; 13] = [
 
 /// What may be named only in its home, and why.
 const CONFINED: &[(&str, &[&str], &str)] = &[
-    ("monoio::", &["io/"], "only io/ names the runtime: go through io::net::Net"),
+    (
+        "io_uring::",
+        &["io/event/"],
+        "only io/event/ names the kernel's interface: go through io::net::Net",
+    ),
     ("tokio::", &["control/"], "tokio lives in control/ alone"),
     ("axum::", &["control/"], "axum lives in control/ alone"),
     ("rustls::", &["io/tls.rs"], "TLS is io/tls.rs's affair"),
-    ("unsafe ", &["io/buffer.rs"], "io/buffer.rs is the one home of unsafe code"),
+    ("unsafe ", &["io/event/"], "io/event/ is the one home of unsafe code"),
 ];
 
 /// What the pure layers may not name: they get time, chance and bytes as arguments.
@@ -151,6 +155,6 @@ fn a_layer_that_looks_down_is_complained_of() {
     assert_eq!(complaints.len(), 1, "{complaints:?}");
     check("policy/x.rs", "//! X.\nlet now = Instant::now();\n", &mut complaints);
     assert_eq!(complaints.len(), 2, "{complaints:?}");
-    check("serve/x.rs", "use monoio::spawn;\n", &mut complaints);
+    check("serve/x.rs", "use io_uring::IoUring;\n", &mut complaints);
     assert_eq!(complaints.len(), 4, "{complaints:?}");
 }

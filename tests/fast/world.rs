@@ -253,7 +253,7 @@ impl State {
 
     /// Waits until it is so late. Wakes nobody once dropped.
     async fn sleep_until(self: &Rc<State>, at: Instant) {
-        let mut timer = Timer { state: self.clone(), at, key: None };
+        let mut timer = Timer::new(self, at);
         poll_fn(|cx| timer.poll(cx)).await;
     }
 
@@ -269,6 +269,14 @@ struct Timer {
 }
 
 impl Timer {
+    fn new(state: &Rc<State>, at: Instant) -> Timer {
+        Timer { state: state.clone(), at, key: None }
+    }
+
+    fn is_for(&self, at: Instant) -> bool {
+        self.at == at
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.at <= self.state.now.get() {
             return Poll::Ready(());

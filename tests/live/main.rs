@@ -17,6 +17,7 @@ mod dump;
 mod edge;
 mod errors;
 mod estimate;
+mod event_loop;
 mod explain;
 mod gone;
 mod guardrails;

@@ -14,9 +14,10 @@ use trunkline::{
         buffer::WriteList,
         clock::Clock,
         dns,
+        event::Driver,
         hub::Mailbox,
+        kernel::{Kernel, TcpReader, TcpWriter},
         net::{Net, Reader, Writer},
-        uring::{Driver, TcpReader, TcpWriter, Uring},
         worker::{self, Serve, Start},
     },
     sandbox::{Sandbox, script::Script, wire::Step},
@@ -65,7 +66,7 @@ pub fn start(
 }
 
 struct Host {
-    net: Uring,
+    net: Kernel,
     shared: Rc<Shared>,
 }
 
@@ -102,7 +103,7 @@ impl Shared {
 }
 
 struct Connection {
-    net: Uring,
+    net: Kernel,
     shared: Rc<Shared>,
     reader: TcpReader,
     writer: TcpWriter,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use trunkline::{
-    io::{uring::Driver, worker},
+    io::{event::Driver, worker},
     sandbox::{
         Sandbox, host,
         script::{Fault, KeepAlive, Latency, Script},

@@ -33,7 +33,7 @@ use super::{gateway::Event, reload::Reloads, slow::SlowRequests};
 use crate::{
     base::{limits, units::UnixTime},
     config::Config,
-    io::{clock::Clock, hub::Hub, log::LogCounters, uring::Driver},
+    io::{clock::Clock, event::Driver, hub::Hub, log::LogCounters},
     journal::metrics::Counters,
 };
 use token::Tokens;

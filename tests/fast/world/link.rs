@@ -3,23 +3,22 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    future::poll_fn,
     io,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use bytes::BytesMut;
 use trunkline::{
-    base::units::Instant,
+    base::{limits::READ_BUFFER_BYTES, units::Instant},
     io::{
         buffer::WriteList,
         net::{Reader, Writer},
     },
 };
 
-use super::State;
+use super::{State, Timer};
 
 /// How the connections to one address behave.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +38,11 @@ impl Default for Link {
 }
 
 /// The receiving half of a simulated connection.
-pub struct SimReader(Rc<End>);
+pub struct SimReader {
+    end: Rc<End>,
+    /// Until what is under way arrives.
+    arrival: Option<Timer>,
+}
 
 /// The sending half of a simulated connection.
 pub struct SimWriter(Rc<End>);
@@ -94,32 +97,35 @@ pub(super) fn connection(
             outgoing: outgoing.clone(),
         };
         let end = Rc::new(end);
-        (SimReader(end.clone()), SimWriter(end))
+        (SimReader { end: end.clone(), arrival: None }, SimWriter(end))
     };
     (end(&back, &there), end(&there, &back))
 }
 
 impl Reader for SimReader {
-    async fn read(&mut self, mut buffer: BytesMut) -> (io::Result<usize>, BytesMut) {
-        let room = buffer.capacity() - buffer.len();
-        assert!(room > 0, "a read needs a buffer with room");
-        let end = &self.0;
-        let result = loop {
-            let due = end.incoming.borrow().due();
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let state = &self.end.state;
+        loop {
+            let due = self.end.incoming.borrow().due();
             if let Some(due) = due
-                && due > end.state.now.get()
+                && due > state.now.get()
             {
-                end.state.sleep_until(due).await;
+                let arrival = self.arrival.get_or_insert_with(|| Timer::new(state, due));
+                if arrival.is_for(due) {
+                    ready!(arrival.poll(cx));
+                }
             }
-            let read = poll_fn(|cx| {
-                let now = end.state.now.get();
-                end.incoming.borrow_mut().read(now, &end.state, room, &mut buffer, cx)
-            });
-            if let Some(result) = read.await {
-                break result;
+            self.arrival = None;
+            let now = state.now.get();
+            let read = self.end.incoming.borrow_mut().read(now, state, buffer, cx);
+            if let Some(result) = ready!(read) {
+                return Poll::Ready(result);
             }
-        };
-        (result, buffer)
+        }
     }
 }
 
@@ -136,27 +142,19 @@ impl SimWriter {
 }
 
 impl Writer for SimWriter {
-    async fn write(&mut self, mut list: WriteList) -> (io::Result<()>, WriteList) {
-        let parts: Vec<_> = list.rest().to_vec();
-        list.clear();
-        for part in parts {
-            let mut rest = &part[..];
-            while !rest.is_empty() {
-                let written = poll_fn(|cx| {
-                    self.0.outgoing.borrow_mut().write(self.0.state.now.get(), rest, cx)
-                });
-                match written.await {
-                    Ok(count) => rest = &rest[count..],
-                    Err(error) => return (Err(error), list),
-                }
-            }
+    fn poll_write(&mut self, cx: &mut Context<'_>, list: &mut WriteList) -> Poll<io::Result<()>> {
+        let now = self.0.state.now.get();
+        while let Some(part) = list.rest().first() {
+            let count = ready!(self.0.outgoing.borrow_mut().write(now, part, cx))?;
+            list.advance(count);
         }
-        (Ok(()), list)
+        list.clear();
+        Poll::Ready(Ok(()))
     }
 
-    async fn shutdown(&mut self) -> io::Result<()> {
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.outgoing.borrow_mut().finish(self.0.state.now.get(), false);
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -192,7 +190,6 @@ impl Pipe {
         &mut self,
         now: Instant,
         state: &State,
-        room: usize,
         buffer: &mut BytesMut,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<usize>>> {
@@ -201,7 +198,7 @@ impl Pipe {
         }
         match self.segments.front_mut() {
             Some((_, segment)) => {
-                let mut count = segment.len().min(room);
+                let mut count = segment.len().min(READ_BUFFER_BYTES);
                 if let Some(most) = self.link.fragment {
                     count = count.min(1 + state.roll() as usize % most.max(1));
                 }

@@ -37,7 +37,7 @@ impl Driver {
 
     /// Whether this machine has it; a missing one is said, so that a skipped test is no silent success.
     pub fn is_there(self) -> bool {
-        let there = self == Driver::Epoll || trunkline::io::worker::uring_works();
+        let there = self == Driver::Epoll || trunkline::io::event::uring_works();
         if !there {
             println!("skipped: the kernel or container forbids io_uring");
         }
