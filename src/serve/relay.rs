@@ -71,7 +71,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
             if let (true, Some(guard)) = (self.arriving.complete, self.passage.guard)
                 && let Err(ended) = Box::pin(guard.finish(self.client, self.arriving)).await
             {
-                return self.broken(ended).await;
+                return Box::pin(self.broken(ended)).await;
             }
             if let Err(gone) = self.flush().await {
                 return Passed { after: After::Close, fault: Some(gone) };
@@ -89,7 +89,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
                 }
             };
             if let Err(ended) = more.or_else(|ended| self.arriving.forgive(ended, self.client)) {
-                return self.broken(ended).await;
+                return Box::pin(self.broken(ended)).await;
             }
         }
     }
@@ -164,7 +164,12 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         timing.first_token = first_token.filter(|_| events);
         self.passage.notes.last = self.client.core.draining.get();
         let Passage { incoming, content_type, ref notes, .. } = *self.passage;
-        respond::passed_on(incoming, &answer.head, &answer.bytes, content_type, ending, notes)
+        let head =
+            respond::passed_on(incoming, &answer.head, &answer.bytes, content_type, ending, notes);
+        if !complete {
+            self.arriving.answer.forget_head();
+        }
+        head
     }
 
     /// The upstream broke: the client is told.
