@@ -74,7 +74,8 @@ impl<'e> Attempts<'_, 'e> {
             Some(_) => Basis::Nothing, // what it used is noted
             None => self.basis(!tried.arriving.complete),
         };
-        Committed { tried, text, basis, lesson: None }
+        let status = tried.status();
+        Committed { tried, text, basis, status, lesson: None }
     }
 
     /// What the use of an answer is estimated from. `lasting`: it may be under way for long.

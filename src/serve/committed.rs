@@ -11,14 +11,14 @@ use super::{
     connection::{After, Incoming},
     judged_stream::note_stream,
     lesson::Lesson,
-    relay::{self, Passage, Passed},
+    relay::{Passage, Passed, Relay},
     rescue,
     respond::Notes,
-    route::Call,
     upstream,
 };
 use crate::{
-    base::fault::{Fault, Kind},
+    base::{fault::Kind, units::Instant},
+    dialect::Dialect,
     io::net::{Net, Reader, Writer},
     journal::entry::Entry,
     provider::Fit,
@@ -32,118 +32,98 @@ pub struct Committed<N: Net> {
     pub(super) text: Option<Bytes>,
     /// What its use is estimated from.
     pub(super) basis: Basis,
+    /// Its status at that point.
+    pub(super) status: u16,
     /// What its end teaches; `None`: nobody asks.
     pub(super) lesson: Option<Box<Lesson>>,
 }
 
-/// Passes on a committed answer to its end. A fault: nobody knows whether the client has it.
-pub(super) async fn pass_on<N: Net, R: Reader, W: Writer>(
-    client: &mut Client<N, R, W>,
-    (incoming, call): (&Incoming, &Call<'_>),
-    committed: Committed<N>,
-    entry: &mut Entry<'_>,
-    notes: &mut Notes<'_>,
-) -> Result<After, Fault> {
-    let Committed { mut tried, text, basis, lesson } = committed;
-    notes.timing.now = client.now();
-    let after = match text {
-        Some(text) => pass_on_text(client, incoming, tried, text, entry, notes).await?,
-        None => {
-            let status = tried.status();
-            let passed = pass_on_body(client, incoming, call, &mut tried, notes).await;
-            entry.status = client.answered.unwrap_or(status);
-            note_use(&mut tried, &basis, status, passed.fault.is_none(), entry);
-            end(client, tried, passed, entry)
+impl<N: Net> Committed<N> {
+    /// Passes it on to its end.
+    pub(super) async fn pass_on<R: Reader, W: Writer>(
+        &mut self,
+        client: &mut Client<N, R, W>,
+        incoming: &Incoming,
+        dialect: Dialect,
+        notes: &mut Notes<'_>,
+    ) -> Passed {
+        notes.timing.now = client.now();
+        let Tried { arriving, fit, stream, .. } = &mut *self.tried;
+        if let Some(text) = &mut self.text {
+            arriving.last_byte.get_or_insert(notes.timing.now);
+            let answer = &arriving.answer;
+            let head = (&answer.head, &*answer.bytes);
+            let text = std::mem::take(text);
+            return rescue::rewritten(client, incoming, head, text, notes).await;
         }
-    };
-    if let Some(lesson) = lesson {
-        lesson.learn(entry, || client.now());
+        if arriving.events {
+            client.hold.stream();
+        }
+        let content_type = (*fit == Fit::Translate).then_some("text/event-stream");
+        let guard = stream.as_deref();
+        let passage = Passage { incoming, dialect, notes, content_type, guard };
+        Relay::new(client, arriving, passage).run().await
     }
-    Ok(after)
+
+    /// It was passed on: the record and the target's health learn how, and its connection may serve another request.
+    pub(super) fn end<R: Reader, W: Writer>(
+        mut self,
+        client: &Client<N, R, W>,
+        passed: Passed,
+        entry: &mut Entry<'_>,
+        notes: &Notes<'_>,
+    ) -> After {
+        let Passed { after, fault } = passed;
+        entry.status = client.answered.unwrap_or(self.tried.status());
+        let rewritten = self.text.is_some();
+        let ended = match rewritten {
+            true => notes.timing.now,
+            false => {
+                self.note_use(client, entry, fault.is_none());
+                client.now()
+            }
+        };
+        note_end(&self.tried.arriving, ended, entry);
+        if rewritten || fault.is_none() {
+            upstream::recycle(&client.core, &self.tried.route, self.tried.arriving.answer);
+        }
+        if let Some(fault) = fault {
+            entry.client_gone = fault.kind == Kind::ClientGone;
+            entry.truncated = !entry.client_gone;
+            entry.fault = Some(fault);
+        }
+        if let Some(lesson) = self.lesson {
+            lesson.learn(entry, || client.now());
+        }
+        after
+    }
+
+    /// Notes what it used, and what guardrails found in it. `whole`: the client has all of it.
+    fn note_use<R: Reader, W: Writer>(
+        &mut self,
+        client: &Client<N, R, W>,
+        entry: &mut Entry<'_>,
+        whole: bool,
+    ) {
+        let Committed { tried, basis, status, .. } = self;
+        let Tried { arriving: Arriving { digest, .. }, adapter, guarding, stream, .. } =
+            &mut **tried;
+        let estimate = || basis.estimate(*status, digest.output_estimate());
+        let usage = digest.usage().or_else(|| if whole { estimate() } else { None });
+        account(entry, *adapter, usage, digest.model());
+        if let Some(guarding) = guarding {
+            note_stream(client, guarding, stream.as_deref(), entry, whole);
+        }
+    }
 }
 
-/// Passes on a body as it comes.
-async fn pass_on_body<N: Net, R: Reader, W: Writer>(
-    client: &mut Client<N, R, W>,
-    incoming: &Incoming,
-    call: &Call<'_>,
-    tried: &mut Tried<N>,
-    notes: &mut Notes<'_>,
-) -> Passed {
-    let Tried { arriving, fit, stream, .. } = tried;
-    if arriving.events {
-        client.hold.stream();
-    }
-    let mut passage = Passage {
-        incoming,
-        dialect: call.dialect,
-        notes,
-        content_type: (*fit == Fit::Translate).then_some("text/event-stream"),
-        guard: stream.as_deref(),
-    };
-    relay::relay(client, arriving, &mut passage).await
-}
-
-/// Notes when the answer came and what it used. `whole`: it is complete.
-fn note_use<N: Net>(
-    tried: &mut Tried<N>,
-    basis: &Basis,
-    status: u16,
-    whole: bool,
-    entry: &mut Entry<'_>,
-) {
-    let Arriving { digest, first_token, last_byte, .. } = &mut tried.arriving;
+/// Writes into the record when its parts came. `ended`: when the try was over.
+fn note_end<N: Net>(arriving: &Arriving<N>, ended: Instant, entry: &mut Entry<'_>) {
+    let Arriving { first_token, last_byte, .. } = arriving;
     entry.times.first_token = first_token.map_or(0, |at| entry.at(at));
     entry.times.last_byte = last_byte.map_or(0, |at| entry.at(at));
-    let estimate = || basis.estimate(status, digest.output_estimate());
-    let usage = digest.usage().or_else(|| if whole { estimate() } else { None });
-    account(entry, tried.adapter, usage, digest.model());
-}
-
-/// Writes into the record how the answer ended. Its connection may serve another request.
-fn end<N: Net, R: Reader, W: Writer>(
-    client: &Client<N, R, W>,
-    tried: Box<Tried<N>>,
-    passed: Passed,
-    entry: &mut Entry<'_>,
-) -> After {
-    let Passed { after, fault } = passed;
-    if let Some(guarding) = &tried.guarding {
-        note_stream(client, guarding, tried.stream.as_deref(), entry, fault.is_none());
-    }
-    let at = entry.at(client.now());
+    let at = entry.at(ended);
     if let Some(attempt) = entry.attempt() {
         attempt.ended = at;
     }
-    if let Some(fault) = fault {
-        entry.client_gone = fault.kind == Kind::ClientGone;
-        entry.truncated = !entry.client_gone;
-        entry.fault = Some(fault);
-    } else {
-        upstream::recycle(&client.core, &tried.route, tried.arriving.answer);
-    }
-    after
-}
-
-/// Passes on a body that was written anew.
-async fn pass_on_text<N: Net, R: Reader, W: Writer>(
-    client: &mut Client<N, R, W>,
-    incoming: &Incoming,
-    tried: Box<Tried<N>>,
-    text: Bytes,
-    entry: &mut Entry<'_>,
-    notes: &mut Notes<'_>,
-) -> Result<After, Fault> {
-    notes.last = client.core.draining.get();
-    entry.status = tried.status();
-    let at = entry.at(notes.timing.now);
-    entry.times.last_byte = tried.arriving.last_byte.map_or(at, |last| entry.at(last));
-    if let Some(attempt) = entry.attempt() {
-        attempt.ended = at;
-    }
-    let answer = &tried.arriving.answer;
-    let head = (&answer.head, &*answer.bytes);
-    let after = rescue::rewritten(client, incoming, head, text, notes).await;
-    upstream::recycle(&client.core, &tried.route, tried.arriving.answer);
-    after
 }

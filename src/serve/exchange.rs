@@ -6,7 +6,7 @@ use super::{
     attempts::Attempts,
     care::{self, Care},
     client::Client,
-    committed::{self, Committed},
+    committed::Committed,
     connection::{After, Incoming},
     cors::{self, Sharing},
     guard::guard,
@@ -98,21 +98,32 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     let after = match outcome {
         Ok(after) => after,
         Err(fault) => {
-            // A bug struck while the answer was on its way: nobody knows how much of it is out.
-            let under_way = client.answered.is_some() && entry.status == 0;
-            entry.truncated |= under_way && fault.kind == Kind::Bug;
-            let after =
-                Box::pin(rescue::answer(client, incoming, dialect, &fault, &mut notes)).await;
-            entry.status = client.answered.unwrap_or_default();
-            entry.client_gone |= fault.kind == Kind::ClientGone;
-            entry.fault = Some(fault);
-            after
+            Box::pin(fail(client, incoming, dialect, fault, &mut entry, &mut notes)).await
         }
     };
     entry.client_bytes_in = incoming.head_bytes as u64 + client.body_taken;
     entry.client_bytes_out = client.sent - sent_before;
     finish(client, &mut entry, &epoch).await;
     client.hold.end();
+    after
+}
+
+/// Answers with the fault that an exchange ended in.
+async fn fail<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    incoming: &Incoming,
+    dialect: Dialect,
+    fault: Fault,
+    entry: &mut Entry<'_>,
+    notes: &mut Notes<'_>,
+) -> After {
+    // A bug struck while the answer was on its way: nobody knows how much of it is out.
+    let under_way = client.answered.is_some() && entry.status == 0;
+    entry.truncated |= under_way && fault.kind == Kind::Bug;
+    let after = rescue::answer(client, incoming, dialect, &fault, notes).await;
+    entry.status = client.answered.unwrap_or_default();
+    entry.client_gone |= fault.kind == Kind::ClientGone;
+    entry.fault = Some(fault);
     after
 }
 
@@ -129,12 +140,12 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     // In a place of its own, which is free again once the answer is on its way: a stream may be open for an hour.
     let place = Box::new_uninit();
     let settling = Box::write(place, settle(client, incoming, call, epoch, entry, notes));
-    match Box::into_pin(settling).await? {
-        Settled::Committed(committed) => {
-            committed::pass_on(client, (incoming, call), committed, entry, notes).await
-        }
-        Settled::Told(after) => Ok(after),
-    }
+    let mut committed = match Box::into_pin(settling).await? {
+        Settled::Committed(committed) => committed,
+        Settled::Told(after) => return Ok(after),
+    };
+    let passed = committed.pass_on(client, incoming, call.dialect, notes).await;
+    Ok(committed.end(client, passed, entry, notes))
 }
 
 /// What a request has come to.
