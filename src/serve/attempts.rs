@@ -171,8 +171,8 @@ impl<'e> Attempts<'_, 'e> {
         }
     }
 
-    /// What the end of an answer teaches. `tried`: whom the try was of, and that it is running; a hedge may be `by`
-    /// another.
+    /// What the end of an answer teaches of the target that it is `by`: the one that was tried and is running, or the
+    /// one of the hedge beside it.
     fn lesson<N: Net, R: Reader, W: Writer>(
         &self,
         client: &Client<N, R, W>,

@@ -1,5 +1,5 @@
-//! An answer that is the client's: passed on, watched to its end, and accounted for. By then nothing else is left of its
-//! exchange but the record: a stream may be open for an hour.
+//! An answer that is the client's: passed on, watched to its end, and accounted for. By then nothing else is left of
+//! its exchange but the record: a stream may be open for an hour.
 
 use bytes::Bytes;
 

@@ -45,9 +45,8 @@ use crate::{
 /// Serves one request, whatever it is.
 pub async fn serve<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
-    incoming: Incoming,
+    incoming: &Incoming,
 ) -> After {
-    let incoming = &incoming;
     client.body_taken = 0;
     client.body_pending = !matches!(incoming.framing, Framing::None | Framing::Length(0));
     let call = match route(incoming.head().method, incoming.path()) {

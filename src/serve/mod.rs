@@ -1,7 +1,7 @@
 //! The arrow: one file a step that waits, straight-line async, generic over [`Net`].
 
 pub mod accept;
-mod account;
+pub mod account;
 pub mod admission;
 pub mod around;
 pub mod arriving;
@@ -11,7 +11,7 @@ pub mod bodies;
 pub mod body;
 pub mod care;
 pub mod client;
-mod commit;
+pub mod commit;
 pub mod committed;
 pub mod connection;
 pub mod cors;
@@ -30,7 +30,7 @@ pub mod hedge;
 pub mod judged;
 mod judged_answer;
 mod judged_stream;
-mod lesson;
+pub mod lesson;
 pub mod local;
 pub mod mirror;
 pub mod outgoing;
