@@ -9,7 +9,7 @@ use crate::{
     chat::{estimate, usage::Usage},
     journal::entry::Entry,
     policy::{attempt::FAILED_STATUS, price},
-    provider::Adapter,
+    provider::{Adapter, Endpoint},
 };
 
 /// What an estimate is made from, beside the answer.
@@ -27,7 +27,8 @@ impl Basis {
     pub(super) fn of(question: &Question, call: &Call<'_>, lasting: bool) -> Basis {
         let Question::Json { body, .. } = question else { return Basis::Nothing };
         // A response that is made in the background has not been made yet.
-        let made = question.field("background") != Some(b"true");
+        let made =
+            call.endpoint != Endpoint::Responses || question.field("background") != Some(b"true");
         match made && call.typed && is_generated(call.endpoint) {
             false => Basis::Nothing,
             true if lasting => Basis::Tokens(estimate::of_request(body)),

@@ -140,9 +140,9 @@ impl<'e> Attempts<'_, 'e> {
             let turn = Turn { leaf, beside, total };
             let end = self.try_leaf(client, turn, entry, notes).await?;
             let outcome = match end {
-                End::Committed(committed, by) => {
-                    let lesson = self.lesson(client, (leaf, running), by);
-                    return Ok(Committed { lesson, ..committed });
+                End::Committed(mut committed, by) => {
+                    committed.lesson = self.lesson(client, (leaf, running), by);
+                    return Ok(committed);
                 }
                 End::Left { outcome: Outcome::Unfit, kept: Kept::Fault(fault) } => {
                     unfit = Some(fault);

@@ -68,8 +68,10 @@ impl<'e> Attempts<'_, 'e> {
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
     ) -> Committed<N> {
-        notes.dropped_params = tried.dropped.join(",");
-        entry.dropped_params = std::mem::take(&mut tried.dropped).into_iter().collect();
+        if !tried.dropped.is_empty() {
+            notes.dropped_params = tried.dropped.join(",");
+            entry.dropped_params = std::mem::take(&mut tried.dropped).into_iter().collect();
+        }
         let basis = match text {
             Some(_) => Basis::Nothing, // what it used is noted
             None => self.basis(!tried.arriving.complete),
