@@ -8,10 +8,10 @@
 
 use super::{delta::Piece, reply::Reply, request::Content, usage::Usage};
 
-/// The estimate for a request body and an output of so many tokens.
+/// The estimate for a request and an output of so many tokens.
 #[must_use]
-pub fn usage(request: &[u8], output: u64) -> Usage {
-    Usage { input: of_request(request), output, estimated: true, ..Usage::default() }
+pub fn usage(input: u64, output: u64) -> Usage {
+    Usage { input, output, estimated: true, ..Usage::default() }
 }
 
 /// Tokens of a request, from its JSON body.

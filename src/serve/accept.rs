@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::{Poll, Waker},
@@ -91,9 +91,11 @@ impl<N: Net> Gateway<N> {
         let place = Place(Rc::clone(&self.connections));
         let tls = core.epoch().server_tls.clone();
         let net = core.net.clone();
+        // Boxed: what is needed to arrive goes when the client is there.
+        let arriving = Box::pin(arrive(core, tls, reader, writer, peer));
         net.spawn(async move {
             // A panic outside an exchange has nobody to answer to: the hook has said it, the connection closes.
-            let _ = guard(pin!(serve(core, tls, reader, writer, peer))).await;
+            let _ = guard(pin!(serve(arriving))).await;
             drop(place);
         });
     }
@@ -128,20 +130,16 @@ impl<N: Net> Gateway<N> {
 }
 
 async fn serve<N: Net>(
-    core: Rc<Core<N>>,
-    tls: Option<Arc<ServerConfig>>,
-    reader: N::Reader,
-    writer: N::Writer,
-    peer: SocketAddr,
+    arriving: Pin<Box<impl Future<Output = Option<(Connected<N>, Option<ProxyError>)>>>>,
 ) {
-    // Boxed: what is needed to arrive goes when the client is there.
-    let arrived = Box::pin(arrive(core, tls, reader, writer, peer)).await;
-    match arrived {
+    // The client stays where it is put: taken out, it would have two places.
+    let mut arrived = arriving.await;
+    match &mut arrived {
         None => {}
-        Some((mut client, None)) => connection::serve(&mut client).await,
-        Some((mut client, Some(error))) => {
-            let fault = peer::malformed(error);
-            Box::pin(connection::refuse(&mut client, &fault)).await;
+        Some((client, None)) => connection::serve(client).await,
+        Some((client, Some(error))) => {
+            let fault = peer::malformed(*error);
+            Box::pin(connection::refuse(client, &fault)).await;
         }
     }
 }

@@ -64,13 +64,13 @@ pub(super) struct Tried<N: Net> {
     /// The model sent, where the answer is written anew.
     pub(super) model: String,
     /// A plain answer that is written anew, once it was read.
-    pub(super) reply: Option<Reply>,
+    pub(super) reply: Option<Box<Reply>>,
     /// The guardrails that look at it.
     pub(super) guarding: Option<Rc<Guarding>>,
     /// What a stream is judged by.
-    pub(super) stream: Option<StreamGuard>,
+    pub(super) stream: Option<Box<StreamGuard>>,
     /// What guardrails made of a plain answer.
-    pub(super) verdict: Option<Verdict>,
+    pub(super) verdict: Option<Box<Verdict>>,
 }
 
 /// What came of an attempt. An error: nothing that could be shown.

@@ -1,4 +1,4 @@
-//! Walks the plan: tries targets until one answers well enough, and passes its answer on.
+//! Walks the plan: tries targets until one answers well enough. Its answer is then committed to.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -9,8 +9,11 @@ use super::{
     attempt::{Reached, Tried, note_fault, note_left, outcome_of},
     care::Care,
     client::{Client, Interrupted, gone},
-    connection::{After, Incoming},
+    committed::Committed,
+    connection::Incoming,
+    health::Running,
     judged::Brought,
+    lesson::Lesson,
     question::Question,
     respond::Notes,
     route::Call,
@@ -81,8 +84,8 @@ impl<N: Net> Kept<N> {
 
 /// How a try ended, for the walk.
 pub(super) enum End<'l, N: Net> {
-    /// The exchange is over: the answer of this target is out, or the client gone.
-    Over(After, LeafRef<'l>),
+    /// The client gets the answer of this target.
+    Committed(Committed<N>, LeafRef<'l>),
     /// The walk decides.
     Left { outcome: Outcome, kept: Kept<N> },
 }
@@ -96,14 +99,14 @@ pub(super) struct Turn<'l> {
 }
 
 impl<'e> Attempts<'_, 'e> {
-    /// Tries targets until the exchange is over. A fault is the answer that no target gave.
+    /// Tries targets until the client gets the answer of one. A fault is the answer that no target gave.
     pub async fn run<N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
         plan: &Plan<'_>,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
-    ) -> Result<After, Fault> {
+    ) -> Result<Committed<N>, Fault> {
         self.mirror(&client.core, plan, entry);
         let mut walk = Walk::new(plan);
         let mut step = walk.first();
@@ -136,11 +139,10 @@ impl<'e> Attempts<'_, 'e> {
             let beside = if self.care.hedge(leaf).is_some() { walk.beside() } else { None };
             let turn = Turn { leaf, beside, total };
             let end = self.try_leaf(client, turn, entry, notes).await?;
-            drop(running);
             let outcome = match end {
-                End::Over(after, leaf) => {
-                    self.care.over(leaf, entry, || client.now());
-                    return Ok(after);
+                End::Committed(mut committed, by) => {
+                    committed.lesson = self.lesson(client, (leaf, running), by);
+                    return Ok(committed);
                 }
                 End::Left { outcome: Outcome::Unfit, kept: Kept::Fault(fault) } => {
                     unfit = Some(fault);
@@ -151,6 +153,7 @@ impl<'e> Attempts<'_, 'e> {
                     outcome
                 }
             };
+            drop(running);
             let now = client.now();
             step = self.next_step(&mut walk, leaf, &outcome, now, client.core.net.random());
             if client.body_taken > 0 && self.uploads() {
@@ -162,10 +165,25 @@ impl<'e> Attempts<'_, 'e> {
         }
         notes.retry_count = walk.retry_attempt_count();
         match kept {
-            Kept::Answer(tried) => Box::pin(self.pass_on_rest(client, tried, entry, notes)).await,
+            Kept::Answer(tried) => Box::pin(self.commit_rest(client, tried, entry, notes)).await,
             Kept::Fault(fault) => Err(fault),
             Kept::Nothing => Err(too_late.or(unfit).unwrap_or_else(no_target)),
         }
+    }
+
+    /// What the end of an answer teaches of the target that it is `by`: the one that was tried and is running, or the
+    /// one of the hedge beside it.
+    fn lesson<N: Net, R: Reader, W: Writer>(
+        &self,
+        client: &Client<N, R, W>,
+        (tried, running): (LeafRef<'_>, Option<Running>),
+        by: LeafRef<'_>,
+    ) -> Option<Box<Lesson>> {
+        let running = match by.index == tried.index {
+            true => running,
+            false => self.care.run(by, || client.now()),
+        };
+        self.care.lesson(by.leaf, running)
     }
 
     fn uploads(&self) -> bool {
@@ -186,7 +204,7 @@ impl<'e> Attempts<'_, 'e> {
         }
     }
 
-    /// One try of one target: resolve, build, send, and pass on what is good.
+    /// One try of one target: resolve, build, send, and commit to what is good.
     async fn try_leaf<'l, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
@@ -236,7 +254,7 @@ impl<'e> Attempts<'_, 'e> {
         self.judge(client, leaf, reached, entry, notes).await
     }
 
-    /// Passes on what is good; of anything else the walk decides.
+    /// Commits to what is good; of anything else the walk decides.
     async fn judge<'l, N: Net, R: Reader, W: Writer>(
         &self,
         client: &mut Client<N, R, W>,
@@ -253,8 +271,8 @@ impl<'e> Attempts<'_, 'e> {
                 if tried.guarding.is_some() && tried.status() == 200 {
                     return Box::pin(self.judge_answer(client, leaf, tried, entry, notes)).await;
                 }
-                let after = self.pass_on(client, tried, entry, notes).await?;
-                Ok(End::Over(after, leaf))
+                let committed = self.commit_good(tried, entry, notes);
+                Ok(End::Committed(committed, leaf))
             }
             Err(Failed::ClientGone) => Err(Failed::ClientGone.into_fault()),
             Err(Failed::Fault(fault))

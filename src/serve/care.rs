@@ -14,25 +14,25 @@ use super::{
     attempts::Attempts,
     client::Client,
     health::{Health, Known, Running, Targets, snapshot},
+    lesson::{Lesson, Probing, has_failed},
     upstream::AnswerOf,
 };
 use crate::{
     base::{
-        fault::Kind,
         ids::VirtualKeyId,
         limits,
         units::{Instant, UnixTime},
     },
     config::{
         Config, VirtualKey,
-        health::{Breaker, Hedge, Watch},
+        health::{Hedge, Watch},
         policy::{Leaf, Policy},
     },
     io::net::{Net, Reader, Writer},
     journal::entry::{Attempt as AttemptEntry, Entry},
     policy::{
-        attempt::{Network, Outcome, Step, Walk},
-        breaker::{self, Stage, Verdict},
+        attempt::{Outcome, Step, Walk},
+        breaker::{self, Stage},
         credential::{self, Usable},
         health::Snapshot,
         hedge::Pace,
@@ -51,7 +51,7 @@ pub struct Care<'a> {
     seed: u64,
     targets: Targets,
     /// The target that this exchange alone may try while its breaker is half open.
-    probing: RefCell<Option<Rc<Known>>>,
+    probing: Probing,
     /// The one of several credentials that the running try uses.
     using: Cell<Option<Using>>,
 }
@@ -86,7 +86,7 @@ impl<'a> Care<'a> {
                 (targets, seen)
             }
         };
-        let (probing, using) = (RefCell::default(), Cell::default());
+        let (probing, using) = (Probing::default(), Cell::default());
         (Care { health, config, seed, targets, probing, using }, seen)
     }
 
@@ -98,12 +98,12 @@ impl<'a> Care<'a> {
         let now = now();
         let state = known.breaker();
         let half_open = state.open_until != Instant::default() && now >= state.open_until;
-        if !half_open || self.is_probing(known) {
+        if !half_open || self.probing.is_of(known) {
             return true;
         }
         let taken = known.shared.take_probe(now, now.after(breaker::probe_lease(breaker)));
         if taken {
-            *self.probing.borrow_mut() = Some(Rc::clone(known));
+            self.probing.begin(known);
         }
         taken
     }
@@ -190,7 +190,7 @@ impl<'a> Care<'a> {
         }
         match status {
             200..300 => known.answered(took_nanos, now),
-            401 | 403 | 408 | 429 | 500.. => self.has_failed(known, now),
+            401 | 403 | 408 | 429 | 500.. => has_failed(known, now),
             _ => {} // the request was wrong: that says nothing of the target
         }
     }
@@ -217,49 +217,15 @@ impl<'a> Care<'a> {
 
     fn learn_from(&self, leaf: &Leaf, outcome: &Outcome, again: bool, now: Instant) {
         let Some((watch, known)) = self.watched(leaf) else { return };
-        if matches!(outcome, Outcome::Network(_) | Outcome::RequestTimeout) {
-            self.has_failed(known, now);
-        }
-        if let Some(breaker) = watch.breaker.as_ref().filter(|_| !again) {
-            self.learn(known, breaker, breaker::verdict(breaker, outcome), now);
-        }
+        let breaker = watch.breaker.as_ref().filter(|_| !again);
+        self.probing.learn(known, breaker, outcome, now);
     }
 
-    /// The exchange is over with the answer of this target.
-    pub fn over(&self, leaf: LeafRef<'_>, entry: &Entry<'_>, now: impl FnOnce() -> Instant) {
-        if !entry.client_gone && self.watched(leaf.leaf).is_some() {
-            let denied = entry.fault.as_ref().is_some_and(|fault| fault.kind == Kind::Guardrail);
-            let outcome = match entry.truncated && !denied {
-                true => Outcome::Network(Network::Truncated),
-                false => Outcome::Status { code: 200, retry_after: None },
-            };
-            self.tried(leaf, &outcome, false, now());
-        }
-    }
-
-    fn learn(&self, known: &Rc<Known>, breaker: &Breaker, verdict: Verdict, now: Instant) {
-        let probing = self.is_probing(known);
-        let open_until = known.breaker().open_until;
-        let closed = open_until == Instant::default();
-        match verdict {
-            Verdict::Success if closed => known.did_well(now),
-            Verdict::Success if now >= open_until => known.shared.close(),
-            Verdict::Failure if closed => count_failure(known, breaker, now),
-            Verdict::Failure if probing => known.shared.open(now.after(breaker.cooldown)),
-            Verdict::Nothing if probing => known.shared.give_probe_back(),
-            _ => {}
-        }
-        if probing {
-            *self.probing.borrow_mut() = None;
-        }
-    }
-
-    fn has_failed(&self, known: &Known, now: Instant) {
-        known.answered(limits::LATENCY_OF_FAILURE.as_nanos() as u64, now);
-    }
-
-    fn is_probing(&self, known: &Rc<Known>) -> bool {
-        self.probing.borrow().as_ref().is_some_and(|probing| Rc::ptr_eq(probing, known))
+    /// What is still to be learnt of the target whose answer the client gets.
+    pub(super) fn lesson(&self, leaf: &Leaf, running: Option<Running>) -> Option<Box<Lesson>> {
+        let (watch, known) = self.watched(leaf)?;
+        let (known, probing) = (Rc::clone(known), self.probing.hand_over(known));
+        Some(Box::new(Lesson { known, breaker: watch.breaker.clone(), probing, running }))
     }
 
     fn watched<'l>(&self, leaf: &'l Leaf) -> Option<(&'l Watch, &Rc<Known>)> {
@@ -297,22 +263,6 @@ impl<'a> Care<'a> {
         let usable = self.usable(self.pooled(using.key)?, 0, now);
         let first = usable.iter().map(|one| one.out_for_nanos).min().filter(|nanos| *nanos > 0)?;
         Some(Instant { nanos: now.nanos.saturating_add(first) })
-    }
-}
-
-impl Drop for Care<'_> {
-    /// An exchange that ends without a word on the target that it tried keeps no other from trying.
-    fn drop(&mut self) {
-        if let Some(known) = self.probing.borrow_mut().take() {
-            known.shared.give_probe_back();
-        }
-    }
-}
-
-/// Opens a breaker that was closed, if this failure is one too many.
-fn count_failure(known: &Known, breaker: &Breaker, now: Instant) {
-    if breaker::trips(breaker, known.failed(now)) {
-        known.shared.open(now.after(breaker.cooldown));
     }
 }
 

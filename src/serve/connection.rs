@@ -100,9 +100,9 @@ pub async fn serve<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) {
         let after = match next_head(client).await {
             // Boxed: what waits for its next request is not to be as large as one under way.
             Next::Incoming(asked) => {
-                // The place first: an exchange that is made before its box is copied into it, all 8 KB.
+                // The place first: an exchange that is made before its box is copied into it.
                 let place = Box::new_uninit();
-                Box::into_pin(Box::write(place, exchange::serve(client, asked))).await
+                Box::into_pin(Box::write(place, exchange::serve(client, &asked))).await
             }
             Next::Malformed(error) => {
                 client.core.counters.malformed_heads.add(1);

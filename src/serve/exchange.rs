@@ -1,4 +1,4 @@
-//! One request, from its head to its record. `exchange` is the arrow: each of its lines is a step.
+//! One request, from its head to its record. `settle` is the arrow up to the commit point: each of its lines is a step.
 
 use std::{borrow::Cow, pin::pin, rc::Rc, sync::Arc};
 
@@ -6,6 +6,7 @@ use super::{
     attempts::Attempts,
     care::{self, Care},
     client::Client,
+    committed::Committed,
     connection::{After, Incoming},
     cors::{self, Sharing},
     guard::guard,
@@ -44,44 +45,42 @@ use crate::{
 /// Serves one request, whatever it is.
 pub async fn serve<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
-    incoming: Incoming,
+    incoming: &Incoming,
 ) -> After {
-    let incoming = &incoming;
     client.body_taken = 0;
     client.body_pending = !matches!(incoming.framing, Framing::None | Framing::Length(0));
-    match route(incoming.head().method, incoming.path()) {
-        Route::Alive => local::alive(client, incoming).await,
-        Route::Ready => local::ready(client, incoming).await,
-        Route::Api(call) => logged(client, incoming, Ok(call)).await,
+    let call = match route(incoming.head().method, incoming.path()) {
+        Route::Alive => return local::alive(client, incoming).await,
+        Route::Ready => return local::ready(client, incoming).await,
+        Route::Api(call) => Ok(call),
         Route::WrongMethod { allow } => {
             let message = format!("this route does not take {}", incoming.method());
-            let fault = Fault::new(Stage::Head, Source::Client, Kind::Method, message).at(allow);
-            logged(client, incoming, Err(fault)).await
+            Err(Fault::new(Stage::Head, Source::Client, Kind::Method, message).at(allow))
         }
         Route::Unknown => {
             let message = "no such route: the API is below /v1, e.g. POST /v1/chat/completions";
-            let fault = Fault::new(Stage::Head, Source::Client, Kind::NoRoute, message);
-            logged(client, incoming, Err(fault)).await
+            Err(Fault::new(Stage::Head, Source::Client, Kind::NoRoute, message))
         }
-    }
+    };
+    logged(client, incoming, &call).await
 }
 
 /// Serves a request that makes a record, whatever becomes of it.
 async fn logged<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
     incoming: &Incoming,
-    call: Result<Call<'_>, Fault>,
+    call: &Result<Call<'_>, Fault>,
 ) -> After {
     let epoch = client.core.epoch();
     client.core.counters.exchanges.add(1);
-    let dialect = match &call {
+    let dialect = match call {
         Ok(call) => call.dialect,
         Err(_) => dialect_of(incoming.path().strip_prefix("/v1").unwrap_or_default()),
     };
     let mut entry = begin(client, incoming, &epoch, dialect);
     let mut notes = begin_notes(&entry, Sharing::of(incoming, &epoch.config));
     let sent_before = client.sent;
-    let outcome = match &call {
+    let outcome = match call {
         Ok(call) => {
             let work = exchange(client, incoming, call, &epoch, &mut entry, &mut notes);
             let done = guard(pin!(work)).await;
@@ -98,15 +97,7 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     let after = match outcome {
         Ok(after) => after,
         Err(fault) => {
-            // A bug struck while the answer was on its way: nobody knows how much of it is out.
-            let under_way = client.answered.is_some() && entry.status == 0;
-            entry.truncated |= under_way && fault.kind == Kind::Bug;
-            let after =
-                Box::pin(rescue::answer(client, incoming, dialect, &fault, &mut notes)).await;
-            entry.status = client.answered.unwrap_or_default();
-            entry.client_gone |= fault.kind == Kind::ClientGone;
-            entry.fault = Some(fault);
-            after
+            Box::pin(fail(client, incoming, dialect, fault, &mut entry, &mut notes)).await
         }
     };
     entry.client_bytes_in = incoming.head_bytes as u64 + client.body_taken;
@@ -116,8 +107,27 @@ async fn logged<N: Net, R: Reader, W: Writer>(
     after
 }
 
-/// The arrow: head, API key, body, plan, attempt, relay. What was learnt on the way is in `entry` and `notes`, also
-/// when it ends in a fault.
+/// Answers with the fault that an exchange ended in.
+async fn fail<N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    incoming: &Incoming,
+    dialect: Dialect,
+    fault: Fault,
+    entry: &mut Entry<'_>,
+    notes: &mut Notes<'_>,
+) -> After {
+    // A bug struck while the answer was on its way: nobody knows how much of it is out.
+    let under_way = client.answered.is_some() && entry.status == 0;
+    entry.truncated |= under_way && fault.kind == Kind::Bug;
+    let after = rescue::answer(client, incoming, dialect, &fault, notes).await;
+    entry.status = client.answered.unwrap_or_default();
+    entry.client_gone |= fault.kind == Kind::ClientGone;
+    entry.fault = Some(fault);
+    after
+}
+
+/// What the request comes to, then the way of its answer to the client. What was learnt on the way is in `entry` and
+/// `notes`, also when it ends in a fault.
 async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
     incoming: &'e Incoming,
@@ -126,6 +136,34 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     entry: &mut Entry<'e>,
     notes: &mut Notes<'e>,
 ) -> Result<After, Fault> {
+    // In a place of its own, which is free again once the answer is on its way: a stream may be open for an hour.
+    let place = Box::new_uninit();
+    let settling = Box::write(place, settle(client, incoming, call, epoch, entry, notes));
+    let mut committed = match Box::into_pin(settling).await? {
+        Settled::Committed(committed) => committed,
+        Settled::Told(after) => return Ok(after),
+    };
+    let passed = committed.pass_on(client, incoming, call.dialect, notes).await;
+    Ok(committed.end(client, passed, entry, notes))
+}
+
+/// What a request has come to.
+enum Settled<N: Net> {
+    /// The answer of a target is to be passed on.
+    Committed(Committed<N>),
+    /// Trunkline itself has answered.
+    Told(After),
+}
+
+/// The arrow: head, API key, body, plan, attempts, commit.
+async fn settle<'e, N: Net, R: Reader, W: Writer>(
+    client: &mut Client<N, R, W>,
+    incoming: &'e Incoming,
+    call: &Call<'e>,
+    epoch: &'e Arc<Epoch>,
+    entry: &mut Entry<'e>,
+    notes: &mut Notes<'e>,
+) -> Result<Settled<N>, Fault> {
     let config = &epoch.config;
     local::check_admission(incoming, config)?;
     let options = request_headers::parse(incoming.head().headers(incoming.bytes()))?;
@@ -147,7 +185,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     let asked = Asked { config, caller: &caller, options: &options, model: model.as_deref() };
     if local::lists_models(call, &asked) {
         let listed = local::models(client, incoming, config, api_key, notes, entry);
-        return Ok(Box::pin(listed).await);
+        return Ok(Settled::Told(Box::pin(listed).await));
     }
     let core = Rc::clone(&client.core);
     let rules = TargetRules::new(&core, config, &options);
@@ -183,7 +221,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         total: Total { by: incoming.accepted.after(within), within, of_part: false },
         brought: Brought::of_headers(config, api_key, &options)?,
     };
-    attempts.run(client, &plan, entry, notes).await
+    attempts.run(client, &plan, entry, notes).await.map(Settled::Committed)
 }
 
 /// Who calls, as the same head said before in this epoch, or by its headers.
@@ -218,6 +256,7 @@ fn begin<'e, N: Net, R: Reader, W: Writer>(
         method: Cow::Borrowed(incoming.method()),
         path: Cow::Borrowed(incoming.path()),
         client_address: peer::address(client, incoming, &epoch.config),
+        attempts: Vec::with_capacity(1), // few need more, and left to itself a list makes room for four
         ..Entry::default()
     };
     entry.times.head = entry.at(incoming.head_at);

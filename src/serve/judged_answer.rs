@@ -5,11 +5,12 @@ use std::{cell::RefCell, pin::pin};
 use bytes::Bytes;
 
 use super::{
+    account::account,
     arriving::Lost,
     attempt::Tried,
     attempts::{Attempts, End, Kept},
     client::{Client, Interrupted, gone},
-    connection::After,
+    committed::Committed,
     digest::Ended,
     guarded,
     guardrail::{Judged, Scene},
@@ -25,8 +26,6 @@ use crate::{
         fault::{Fault, Kind, Stage},
         limits,
     },
-    chat::estimate,
-    dialect::speak,
     io::net::{Net, Reader, Writer},
     journal::entry::Entry,
     policy::{
@@ -70,7 +69,7 @@ impl<'e> Attempts<'_, 'e> {
                 self.note_found(client, entry);
                 return Ok(self.left(client, entry, Err(Failed::Broken(ended))));
             }
-            return Ok(End::Over(self.pass_on(client, tried, entry, notes).await?, leaf));
+            return Ok(End::Committed(self.commit_good(tried, entry, notes), leaf));
         }
         let whole = match self.whole(client, &mut tried, entry).await? {
             Ok(whole) => whole,
@@ -92,10 +91,12 @@ impl<'e> Attempts<'_, 'e> {
         let failed = guarding.input.iter().chain(&output).any(GuardrailResult::fails);
         let body = with_results(judged.into_inner().body, &guarding.input, &output);
         let status = if failed { FAILED_STATUS } else { tried.status() };
-        tried.verdict = Some(Verdict { body, status });
+        let verdict = Verdict { body, status };
         if !failed {
-            return Ok(End::Over(self.pass_verdict(client, tried, entry, notes).await?, leaf));
+            let committed = self.commit_verdict(tried, verdict, entry, notes);
+            return Ok(End::Committed(committed, leaf));
         }
+        tried.verdict = Some(Box::new(verdict));
         // Whether a 246 will do is for the policy to say.
         let at = entry.at(client.now());
         if let Some(attempt) = entry.attempt() {
@@ -132,36 +133,20 @@ impl<'e> Attempts<'_, 'e> {
         Ok(output)
     }
 
-    /// Passes on an answer that was judged.
-    pub(super) async fn pass_verdict<N: Net, R: Reader, W: Writer>(
+    /// Commits to an answer that was judged.
+    pub(super) fn commit_verdict<N: Net>(
         &self,
-        client: &mut Client<N, R, W>,
         mut tried: Box<Tried<N>>,
+        verdict: Verdict,
         entry: &mut Entry<'e>,
         notes: &mut Notes<'e>,
-    ) -> Result<After, Fault> {
-        let Some(Verdict { body, status }) = tried.verdict.take() else {
-            return Err(no_guardrails());
-        };
+    ) -> Committed<N> {
         notes.provider = Some(tried.adapter.name());
-        notes.timing.now = client.now();
-        notes.last = client.core.draining.get();
-        notes.dropped_params = tried.dropped.join(",");
-        entry.dropped_params = tried.dropped.iter().cloned().collect();
-        entry.status = status;
-        let at = entry.at(client.now());
         if let Some(attempt) = entry.attempt().filter(|attempt| attempt.left == FAILED_WORD) {
             attempt.left = "";
         }
-        if let Some(attempt) = entry.attempt() {
-            attempt.ended = at;
-        }
-        let answer = &mut tried.arriving.answer;
-        answer.head.status = status;
-        let head = (&answer.head, &*answer.bytes);
-        let after = rescue::rewritten(client, self.incoming, head, body, notes).await;
-        upstream::recycle(&client.core, &tried.route, tried.arriving.answer);
-        after
+        tried.arriving.answer.head.status = verdict.status;
+        self.commit(tried, Some(verdict.body), entry, notes)
     }
 
     /// A plain answer whole, in the client's format.
@@ -172,11 +157,7 @@ impl<'e> Attempts<'_, 'e> {
         entry: &mut Entry<'e>,
     ) -> Result<Result<Bytes, Ended>, Fault> {
         if let Some(reply) = tried.reply.take() {
-            let model = (!reply.model.is_empty()).then(|| reply.model.clone());
-            let estimate = || self.estimate(200, estimate::of_reply(&reply));
-            self.account(entry, tried.adapter, reply.usage.or_else(estimate), model);
-            let meta = self.meta(&tried.model, tried.strict, tried.withhold_usage);
-            return Ok(Ok(Bytes::from(speak::write_reply(self.call.dialect, &reply, meta))));
+            return Ok(Ok(self.reply_text(tried, &reply, entry)));
         }
         let arriving = &mut tried.arriving;
         while !arriving.complete {
@@ -200,10 +181,10 @@ impl<'e> Attempts<'_, 'e> {
             return Ok(Err(Ended::broken(Kind::Protocol, why)));
         }
         entry.times.last_byte = arriving.last_byte.map_or(0, |at| entry.at(at));
-        let estimate = || self.estimate(200, arriving.digest.output_estimate());
+        let estimate = || self.basis(false).estimate(200, arriving.digest.output_estimate());
         let usage = arriving.digest.usage().or_else(estimate);
         let model = arriving.digest.model();
-        self.account(entry, tried.adapter, usage, model);
+        account(entry, tried.adapter, usage, model);
         let pieces = std::mem::take(&mut tried.arriving.pieces);
         Ok(Ok(pieces.iter().flat_map(|piece| piece.iter().copied()).collect()))
     }

@@ -4,7 +4,6 @@ use std::{rc::Rc, sync::Arc};
 
 use super::{
     Core,
-    attempt::Tried,
     attempts::Attempts,
     client::Client,
     digest::Digest,
@@ -27,7 +26,7 @@ impl<'e> Attempts<'_, 'e> {
         guarding: &Guarding,
         strict: bool,
         inner: Box<dyn Digest>,
-    ) -> (Box<dyn Digest>, Option<StreamGuard>) {
+    ) -> (Box<dyn Digest>, Option<Box<StreamGuard>>) {
         let judged = text::answers_in_text(self.call.endpoint);
         let outputs = &guarding.guardrails.output;
         let waited = outputs.iter().filter(|one| !one.background && judged);
@@ -44,27 +43,7 @@ impl<'e> Attempts<'_, 'e> {
         let stream = StreamGuard::new(&scene, holding, known, !strict, dialect);
         let results = || guarded::results_event(dialect, "before_request_hooks", &guarding.input);
         let digest = Guarded::new(inner, &stream, first.then(results), core.net.unix_now());
-        (Box::new(digest), Some(stream))
-    }
-
-    /// Notes what the guardrails of a stream found, and runs those that nobody waits for.
-    pub(super) fn note_stream<N: Net, R: Reader, W: Writer>(
-        &self,
-        client: &Client<N, R, W>,
-        tried: &Tried<N>,
-        entry: &mut Entry<'e>,
-        whole: bool,
-    ) {
-        self.note_found(client, entry);
-        let (Some(guarding), Some(stream), true) = (&tried.guarding, &tried.stream, whole) else {
-            return;
-        };
-        let mut lines = Vec::new();
-        let outputs = &guarding.guardrails.output;
-        let scene = Scene::new(&client.core, &guarding.facts, false);
-        scene.run_unawaited(outputs, &stream.judged(), |line| lines.push(line));
-        let path = target_of(entry);
-        verdict::note_lines(entry, (&path, "output"), lines);
+        (Box::new(digest), Some(Box::new(stream)))
     }
 
     /// Notes what guardrails found in streams so far.
@@ -77,4 +56,22 @@ impl<'e> Attempts<'_, 'e> {
         let path = target_of(entry);
         verdict::note(&client.core, entry, (&path, "output"), &found);
     }
+}
+
+/// Notes what the guardrails of a stream found, and runs those that nobody waits for if it is `whole`.
+pub(super) fn note_stream<N: Net, R: Reader, W: Writer>(
+    client: &Client<N, R, W>,
+    guarding: &Guarding,
+    stream: Option<&StreamGuard>,
+    entry: &mut Entry<'_>,
+    whole: bool,
+) {
+    let path = target_of(entry);
+    verdict::note(&client.core, entry, (&path, "output"), &guarding.found.take());
+    let Some(stream) = stream.filter(|_| whole) else { return };
+    let mut lines = Vec::new();
+    let outputs = &guarding.guardrails.output;
+    let scene = Scene::new(&client.core, &guarding.facts, false);
+    scene.run_unawaited(outputs, &stream.judged(), |line| lines.push(line));
+    verdict::note_lines(entry, (&path, "output"), lines);
 }

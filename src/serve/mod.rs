@@ -1,6 +1,7 @@
 //! The arrow: one file a step that waits, straight-line async, generic over [`Net`].
 
 pub mod accept;
+pub mod account;
 pub mod admission;
 pub mod around;
 pub mod arriving;
@@ -10,6 +11,8 @@ pub mod bodies;
 pub mod body;
 pub mod care;
 pub mod client;
+pub mod commit;
+pub mod committed;
 pub mod connection;
 pub mod cors;
 pub mod dial;
@@ -27,6 +30,7 @@ pub mod hedge;
 pub mod judged;
 mod judged_answer;
 mod judged_stream;
+pub mod lesson;
 pub mod local;
 pub mod mirror;
 pub mod outgoing;

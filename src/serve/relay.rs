@@ -45,33 +45,34 @@ pub struct Passed {
     pub fault: Option<Fault>,
 }
 
-/// Passes on an answer that has come to its commit point.
-pub async fn relay<N: Net, R: Reader, W: Writer>(
-    client: &mut Client<N, R, W>,
-    arriving: &mut Arriving<N>,
-    passage: &mut Passage<'_, '_>,
-) -> Passed {
-    arriving.patience.token = None; // from here on a pause is a pause
-    let mut relay = Relay { client, arriving, passage, scratch: BytesMut::new(), ending: None };
-    relay.run().await
-}
-
-struct Relay<'r, 'a, 'n, N: Net, R: Reader, W: Writer> {
+/// The way of an answer from its commit point.
+pub struct Relay<'r, 'a, 'n, N: Net, R: Reader, W: Writer> {
     client: &'r mut Client<N, R, W>,
     arriving: &'r mut Arriving<N>,
-    passage: &'r mut Passage<'a, 'n>,
+    passage: Passage<'a, 'n>,
     scratch: BytesMut,
     /// Set when the head is made.
     ending: Option<Ending>,
 }
 
-impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
-    async fn run(&mut self) -> Passed {
+impl<'r, 'a, 'n, N: Net, R: Reader, W: Writer> Relay<'r, 'a, 'n, N, R, W> {
+    /// For an answer that has come to its commit point.
+    pub fn new(
+        client: &'r mut Client<N, R, W>,
+        arriving: &'r mut Arriving<N>,
+        passage: Passage<'a, 'n>,
+    ) -> Relay<'r, 'a, 'n, N, R, W> {
+        arriving.patience.token = None; // from here on a pause is a pause
+        Relay { client, arriving, passage, scratch: BytesMut::new(), ending: None }
+    }
+
+    /// Passes it on.
+    pub async fn run(&mut self) -> Passed {
         loop {
             if let (true, Some(guard)) = (self.arriving.complete, self.passage.guard)
                 && let Err(ended) = Box::pin(guard.finish(self.client, self.arriving)).await
             {
-                return self.broken(ended).await;
+                return Box::pin(self.broken(ended)).await;
             }
             if let Err(gone) = self.flush().await {
                 return Passed { after: After::Close, fault: Some(gone) };
@@ -89,7 +90,7 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
                 }
             };
             if let Err(ended) = more.or_else(|ended| self.arriving.forgive(ended, self.client)) {
-                return self.broken(ended).await;
+                return Box::pin(self.broken(ended)).await;
             }
         }
     }
@@ -163,8 +164,13 @@ impl<N: Net, R: Reader, W: Writer> Relay<'_, '_, '_, N, R, W> {
         let timing = &mut self.passage.notes.timing;
         timing.first_token = first_token.filter(|_| events);
         self.passage.notes.last = self.client.core.draining.get();
-        let Passage { incoming, content_type, ref notes, .. } = *self.passage;
-        respond::passed_on(incoming, &answer.head, &answer.bytes, content_type, ending, notes)
+        let Passage { incoming, content_type, ref notes, .. } = self.passage;
+        let head =
+            respond::passed_on(incoming, &answer.head, &answer.bytes, content_type, ending, notes);
+        if !complete {
+            self.arriving.answer.forget_head();
+        }
+        head
     }
 
     /// The upstream broke: the client is told.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::{
     client::Client,
     connection::{After, Incoming},
+    relay::Passed,
     respond::{self, Ending, Notes},
 };
 use crate::{
@@ -170,8 +171,9 @@ pub async fn rewritten<N: Net, R: Reader, W: Writer>(
     incoming: &Incoming,
     (head, bytes): (&ResponseHead, &[u8]),
     text: Bytes,
-    notes: &Notes<'_>,
-) -> Result<After, Fault> {
+    notes: &mut Notes<'_>,
+) -> Passed {
+    notes.last = client.core.draining.get();
     let ending = Ending::of(incoming, Some(text.len() as u64));
     let json = Some("application/json");
     let mut list = client.list();
@@ -182,8 +184,10 @@ pub async fn rewritten<N: Net, R: Reader, W: Writer>(
     }
     client.answered = Some(head.status);
     let deadline = client.now().after(limits::ANSWER_WITHIN);
-    client.send(list, deadline).await?;
-    Ok(ending.after(incoming))
+    match client.send(list, deadline).await {
+        Ok(()) => Passed { after: ending.after(incoming), fault: None },
+        Err(gone) => Passed { after: After::Close, fault: Some(gone) },
+    }
 }
 
 /// Answers bytes that were not an HTTP request.

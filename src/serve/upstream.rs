@@ -20,6 +20,7 @@ use crate::{
     },
     config::{Origin, edge::EgressProxy},
     io::{
+        buffer::WriteList,
         net::Net,
         pool::{Route, Upstream},
         tls::{self},
@@ -296,6 +297,14 @@ impl<R, W> Answer<R, W> {
     /// Looks a header up by its lower-case name.
     pub fn lookup<'a>(&'a self) -> impl Fn(&str) -> Option<&'a str> {
         move |name| std::str::from_utf8(self.head.find(&self.bytes, name)?).ok()
+    }
+
+    /// Lets go of the head's text, which holds a read buffer, and of what the request was sent with: the client was
+    /// told, and the body may take its time.
+    pub fn forget_head(&mut self) {
+        self.bytes = Bytes::new();
+        self.head.forget_headers();
+        self.upstream.spare = WriteList::default();
     }
 
     /// Whether the connection is fit for another request: everything was sent and read, and both sides agree.

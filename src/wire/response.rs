@@ -89,6 +89,11 @@ fn announces_impossible_body(facts: &Facts, status: u16) -> bool {
 }
 
 impl ResponseHead {
+    /// Forgets all headers, once nobody will ask for them: an answer may be under way for long.
+    pub fn forget_headers(&mut self) {
+        self.headers = HeaderList::default();
+    }
+
     /// Whether the real answer follows: any 1xx but `101 Switching Protocols` (RFC 9110 section 15.2).
     #[must_use]
     pub fn is_interim(&self) -> bool {

@@ -1,6 +1,12 @@
 //! The commit point of a stream: nothing before the first content, and after it never another target.
 
+use trunkline::{
+    io::tls::{MaybeTlsReader, MaybeTlsWriter},
+    serve::exchange,
+};
+
 use super::{Gate, client, millis, secs, target::*};
+use crate::world::{SimNet, SimReader, SimWriter};
 
 /// A stream of `first`, a pause of 10 s, then the rest.
 fn paused(first: Vec<String>, rest: String) -> Vec<Act> {
@@ -114,4 +120,16 @@ fn a_stream_that_ends_in_its_finish_is_whole() {
     let answer = gate.stream("hi");
     assert!(answer.complete && answer.error().is_none(), "{answer:?}");
     assert!(!gate.record().truncated);
+}
+
+/// An exchange has 7 KB of state while it looks for its answer. What a connection holds on to while the answer is on its
+/// way is less than half of that, and the record is a third of it.
+#[test]
+fn an_open_stream_holds_little() {
+    fn size<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+    let bytes =
+        size(exchange::serve::<SimNet, MaybeTlsReader<SimReader>, MaybeTlsWriter<SimWriter>>);
+    assert!(bytes <= 3 * 1024, "{bytes}");
 }

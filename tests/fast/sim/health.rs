@@ -85,6 +85,27 @@ fn one_request_at_a_time_tries_a_target_that_is_half_open() {
     gate.close();
 }
 
+/// What a target learns from is the end of its answer, and not where the client began to get it.
+#[test]
+fn a_target_that_is_half_open_is_tried_for_as_long_as_its_stream_is_open() {
+    for (script, next) in [("interval=3s", "a"), ("interval=3s&error_event=2", "b")] {
+        let gate = guarded("fallback", three_failures()).open();
+        gate.target("a").is("status=503&keep_alive=off");
+        (0..3).for_each(|_| drop(gate.ask("hi")));
+        gate.world.run_for(secs(31));
+        gate.target("a").is(&format!("{script}&keep_alive=off"));
+        let probe = gate.begin(&client::chat("hi", true), secs(2));
+        let asked = gate.target("a").asked();
+        (0..3).for_each(|_| assert_eq!(gate.ask("hi").served_by(), "b", "{script}"));
+        assert_eq!(gate.target("a").asked(), asked, "the stream is open");
+        let answer = finish(&gate, probe);
+        assert_eq!((answer.status, answer.is_whole()), (200, next == "a"), "{answer:?}");
+        gate.target("a").is("keep_alive=off");
+        assert_eq!(gate.ask("hi").served_by(), next, "{script}");
+        gate.close();
+    }
+}
+
 fn finish(gate: &Gate, mut conn: Conn) -> Answer {
     gate.run(async move { conn.answer().await })
 }
