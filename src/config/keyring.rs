@@ -12,7 +12,7 @@ use crate::{
 };
 
 use super::{
-    Allow, ApiKey, Origin, VirtualKey,
+    Allow, ApiKey, Ids, Origin, VirtualKey,
     compile::keys::{Kind, SETTINGS, setting},
     credentials::credentials,
     hosts::parse_origin,
@@ -28,15 +28,15 @@ pub struct VirtualKeys {
     /// By id.
     pub keys: Vec<VirtualKey>,
     /// Names to ids.
-    pub ids: HashMap<String, VirtualKeyId>,
+    pub ids: Ids<VirtualKeyId>,
 }
 
 /// What an API key may refer to.
 pub struct References<'a> {
     /// Names of virtual keys.
-    pub virtual_key_ids: &'a HashMap<String, VirtualKeyId>,
+    pub virtual_key_ids: &'a Ids<VirtualKeyId>,
     /// Names of configs.
-    pub config_ids: &'a HashMap<String, ConfigId>,
+    pub config_ids: &'a Ids<ConfigId>,
 }
 
 /// Reads `virtual_keys`.

@@ -30,6 +30,8 @@ pub mod variables;
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use foldhash::fast::RandomState;
+
 use crate::{
     base::{
         ids::{ApiKeyId, ConfigId, VirtualKeyId},
@@ -41,6 +43,9 @@ use crate::{
 };
 use edge::Edge;
 use policy::Policy;
+
+/// Names to ids. Callers look names up and add none, so the fast hasher will do.
+pub type Ids<Id> = HashMap<String, Id, RandomState>;
 
 /// One immutable state of all configuration.
 #[derive(Debug)]
@@ -68,9 +73,9 @@ pub struct Config {
     /// By id.
     pub api_keys: Vec<ApiKey>,
     /// Names to ids.
-    pub virtual_key_ids: HashMap<String, VirtualKeyId>,
+    pub virtual_key_ids: Ids<VirtualKeyId>,
     /// Names to ids.
-    pub config_ids: HashMap<String, ConfigId>,
+    pub config_ids: Ids<ConfigId>,
     /// SHA-256 of the key to its id.
     pub api_key_ids: HashMap<[u8; 32], ApiKeyId>,
     /// The request log; `None` is off.
@@ -103,8 +108,8 @@ impl Config {
             virtual_keys: Vec::new(),
             configs: Vec::new(),
             api_keys: Vec::new(),
-            virtual_key_ids: HashMap::new(),
-            config_ids: HashMap::new(),
+            virtual_key_ids: Ids::default(),
+            config_ids: Ids::default(),
             api_key_ids: HashMap::new(),
             log: Some(Log::default()),
             limits: Limits::default(),

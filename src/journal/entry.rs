@@ -73,9 +73,9 @@ pub struct Entry<'e> {
     /// Metadata, the API key's own included.
     pub metadata: Metadata<'e>,
     /// Parameters dropped in translation.
-    pub dropped_params: SmallVec<[Cow<'static, str>; 2]>,
+    pub dropped_params: Vec<String>,
     /// The conditions that chose a target: `config.conditions[1] -> name`.
-    pub conditions: SmallVec<[String; 1]>,
+    pub conditions: Vec<String>,
     /// Targets whose breaker was open when the plan was made.
     pub open_breakers: Vec<String>,
     /// What the balances saw.
@@ -144,12 +144,8 @@ impl<'e> Entry<'e> {
         let attempts: SmallVec<[AttemptRef<'_>; 2]> = lent(&self.attempts, Attempt::borrowed);
         let metadata: SmallVec<[(&str, &str); 4]> =
             lent(&self.metadata, |(name, value)| (&**name, &**value));
-        let dropped: SmallVec<[&str; 4]> = lent(&self.dropped_params, |name| &**name);
-        let conditions: SmallVec<[&str; 2]> = lent(&self.conditions, String::as_str);
-        let open_breakers: SmallVec<[&str; 2]> = lent(&self.open_breakers, String::as_str);
         let balance: SmallVec<[(&str, u64); 2]> =
             lent(&self.balance, |(label, amount)| (&**label, *amount));
-        let guardrails: SmallVec<[&str; 2]> = lent(&self.guardrails, String::as_str);
         let own_trace = self.request_id.digits();
         let last = self.attempts.last();
         use_it(&RecordRef {
@@ -185,12 +181,12 @@ impl<'e> Entry<'e> {
             client_address: &self.client_address,
             trace_id: if self.trace_id.is_empty() { own_trace.as_str() } else { &self.trace_id },
             metadata: &metadata,
-            dropped_params: &dropped,
-            conditions: &conditions,
-            open_breakers: &open_breakers,
+            dropped_params: &self.dropped_params,
+            conditions: &self.conditions,
+            open_breakers: &self.open_breakers,
             balance: &balance,
             omitted: 0,
-            guardrails: &guardrails,
+            guardrails: &self.guardrails,
             stream: self.stream,
             truncated: self.truncated,
             client_gone: self.client_gone,

@@ -36,7 +36,7 @@ use crate::{
         key::{self, Caller},
         plan::plan_with,
         request_headers::{self, merge_metadata},
-        target::{self, Asked, PolicyRef},
+        target::{Asked, PolicyRef},
     },
     wire::{head::Framing, record},
 };
@@ -151,7 +151,7 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
     }
     let core = Rc::clone(&client.core);
     let rules = TargetRules::new(&core, config, &options);
-    let choice = target::choose(asked, &rules.lookups())?;
+    let choice = rules.choose(asked)?;
     entry.config = match &choice.policy {
         PolicyRef::Named(id, _) => Cow::Borrowed(&config.configs[id.0 as usize].name),
         _ => Cow::Owned(choice.config_label.clone().into_owned()),
@@ -208,18 +208,15 @@ fn begin<'e, N: Net, R: Reader, W: Writer>(
 ) -> Entry<'e> {
     let net = &client.core.net;
     let id = u128::from(net.random()) << 64 | u128::from(net.random());
-    let mut entry = Entry {
-        request_id: RequestId(id),
-        accepted: incoming.accepted,
-        accepted_unix: incoming.accepted_unix,
-        epoch: epoch.number,
-        seed: net.random(),
-        dialect: Some(dialect),
-        method: Cow::Borrowed(incoming.method()),
-        path: Cow::Borrowed(incoming.path()),
-        client_address: peer::address(client, incoming, &epoch.config),
-        ..Entry::default()
-    };
+    // Filled where it lies: it is large, and the usual way of writing this makes it twice.
+    let mut entry = Entry::default();
+    entry.request_id = RequestId(id);
+    (entry.accepted, entry.accepted_unix) = (incoming.accepted, incoming.accepted_unix);
+    (entry.epoch, entry.seed) = (epoch.number, net.random());
+    entry.dialect = Some(dialect);
+    entry.method = Cow::Borrowed(incoming.method());
+    entry.path = Cow::Borrowed(incoming.path());
+    entry.client_address = peer::address(client, incoming, &epoch.config);
     entry.times.head = entry.at(incoming.head_at);
     entry
 }

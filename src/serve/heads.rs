@@ -14,7 +14,7 @@ use crate::{
     base::limits,
     policy::key::Caller,
     wire::{
-        head::{HeadError, HeadLimits, Progress, RequestHead, parse_request},
+        head::{HeadError, HeadLimits, Progress, RequestHead, Span, parse_request},
         seen::{Again, SeenHead},
     },
 };
@@ -30,6 +30,8 @@ pub struct Heads {
 /// A head, and what was learnt from it in an epoch. An exchange holds it for as long as it runs.
 pub struct Seen {
     parsed: SeenHead,
+    /// Its bytes as text, which nearly all are: what is read of it over and over need not be checked each time.
+    text: Option<Box<str>>,
     /// Of all of it but the length, by a secret of this core's.
     hash: u64,
     /// In which epoch it authenticated whom.
@@ -45,7 +47,8 @@ impl Seen {
     }
 
     fn hashed(parsed: SeenHead, hash: u64) -> Rc<Seen> {
-        Rc::new(Seen { parsed, hash, caller: Cell::new(None), written: RefCell::default() })
+        let text = std::str::from_utf8(parsed.bytes()).ok().map(Box::from);
+        Rc::new(Seen { parsed, text, hash, caller: Cell::new(None), written: RefCell::default() })
     }
 
     /// The head, but for its length and framing.
@@ -56,6 +59,14 @@ impl Seen {
     /// Its bytes, as they came the first time.
     pub fn bytes(&self) -> &[u8] {
         self.parsed.bytes()
+    }
+
+    /// A part of it, if that is text.
+    pub fn text(&self, part: Span) -> Option<&str> {
+        match &self.text {
+            Some(text) => text.get(part.range()),
+            None => std::str::from_utf8(part.of(self.bytes())).ok(),
+        }
     }
 
     /// Who this head has authenticated in that epoch. Whether the key still holds is to be asked each time.

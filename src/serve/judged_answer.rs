@@ -147,7 +147,7 @@ impl<'e> Attempts<'_, 'e> {
         notes.timing.now = client.now();
         notes.last = client.core.draining.get();
         notes.dropped_params = tried.dropped.join(",");
-        entry.dropped_params = tried.dropped.iter().cloned().collect();
+        entry.dropped_params = tried.dropped.iter().map(ToString::to_string).collect();
         entry.status = status;
         let at = entry.at(client.now());
         if let Some(attempt) = entry.attempt().filter(|attempt| attempt.left == FAILED_WORD) {

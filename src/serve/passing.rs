@@ -106,7 +106,7 @@ impl<'e> Attempts<'_, 'e> {
         notes: &mut Notes<'e>,
     ) -> Result<After, Fault> {
         notes.dropped_params = tried.dropped.join(",");
-        entry.dropped_params = tried.dropped.iter().cloned().collect();
+        entry.dropped_params = tried.dropped.iter().map(ToString::to_string).collect();
         if let Some(reply) = tried.reply.take() {
             return Box::pin(self.pass_on_reply(client, tried, &reply, entry, notes)).await;
         }
@@ -169,7 +169,7 @@ impl<'e> Attempts<'_, 'e> {
         notes: &mut Notes<'e>,
     ) -> Result<After, Fault> {
         notes.dropped_params = tried.dropped.join(",");
-        entry.dropped_params = tried.dropped.iter().cloned().collect();
+        entry.dropped_params = tried.dropped.iter().map(ToString::to_string).collect();
         let mut body = BytesMut::new();
         let most = limits::ERROR_BODY_BYTES_MAX;
         // Of an error that breaks off the status says enough.

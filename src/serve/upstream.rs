@@ -169,8 +169,8 @@ impl From<Fault> for Failed {
     }
 }
 
-/// An answer over the halves of one kind of machine.
-pub type AnswerOf<N> = Answer<<N as Net>::Reader, <N as Net>::Writer>;
+/// An answer over the halves of one kind of machine. Boxed: it goes through many hands.
+pub type AnswerOf<N> = Box<Answer<<N as Net>::Reader, <N as Net>::Writer>>;
 /// A connection over the halves of one kind of machine.
 pub type UpstreamOf<N> = Upstream<<N as Net>::Reader, <N as Net>::Writer>;
 
@@ -240,7 +240,8 @@ pub async fn await_head<N: Net, P: Waiter<N>>(
             let broke = |why: &str| Broken { failed: protocol(attempt, why).into(), stale: false };
             if let Some((head, bytes)) = found.map_err(broke)? {
                 let body = BodyReader::new(head.framing);
-                return Ok(Answer { upstream, head, bytes, body, request_complete });
+                let answer = Answer { upstream, head, bytes, body, request_complete };
+                return Ok(Box::new(answer));
             }
         }
         let filled = waiter.unless_gone(deadline, upstream.inbound.fill()).await;

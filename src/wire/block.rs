@@ -54,6 +54,19 @@ pub(super) fn has_control(bytes: &[u8]) -> bool {
     control(least).to_bitmask() != 0
 }
 
+/// Whether it is visible ASCII, blanks, CR and LF, and nothing else.
+pub(super) fn is_visible_text(bytes: &[u8]) -> bool {
+    let visible = |lane: u8x16| {
+        let above_blank = lane - u8x16::splat(b' ');
+        above_blank.min(u8x16::splat(b'~' - b' ')).simd_eq(above_blank)
+    };
+    let fits = |lane| visible(lane) | equal(lane, b'\r') | equal(lane, b'\n');
+    let all_fit = |Block([a, b, c, d])| (fits(a) & fits(b)) & (fits(c) & fits(d));
+    let (blocks, tail) = bytes.as_chunks();
+    let whole = blocks.iter().map(|block| all_fit(Block::new(block)));
+    whole.fold(all_fit(load_tail(tail)), |all, block| all & block).to_bitmask() == 0xffff
+}
+
 /// How many bytes stand before the first quote at or behind `at`; `None` where something special is before it, or it is
 /// not near. Most strings of a body but its longest are short enough.
 #[inline(always)]
@@ -226,6 +239,13 @@ mod tests {
         let odd = |byte: u8| byte < 0x20 || !byte.is_ascii() || b"'/\\".contains(&byte);
         assert_eq!(block.any_odd(), want(odd) != 0);
         assert_eq!(block.any(b'"'), want(|byte| byte == b'"') != 0);
+        let visible = |byte: &u8| matches!(byte, b' '..=b'~' | b'\r' | b'\n');
+        for length in [BLOCK_BYTES, BLOCK_BYTES - 1] {
+            let bytes = &bytes[..length];
+            assert_eq!(is_visible_text(bytes), bytes.iter().all(visible));
+            let more = [bytes, &[b'x'; 100]].concat();
+            assert_eq!(is_visible_text(&more), bytes.iter().all(visible));
+        }
         let kinds = Kinds { ascii: bytes.is_ascii(), control: block.any_control() };
         for bytes in [&bytes[..], &bytes.repeat(3)[..]] {
             assert_eq!(super::kinds(bytes), kinds);
