@@ -78,7 +78,8 @@ async fn logged<N: Net, R: Reader, W: Writer>(
         Ok(call) => call.dialect,
         Err(_) => dialect_of(incoming.path().strip_prefix("/v1").unwrap_or_default()),
     };
-    let mut entry = begin(client, incoming, &epoch, dialect);
+    let mut entry = Entry::default();
+    begin(&mut entry, client, incoming, &epoch, dialect);
     let mut notes = begin_notes(&entry, Sharing::of(incoming, &epoch.config));
     let sent_before = client.sent;
     let outcome = match &call {
@@ -200,25 +201,24 @@ fn identify<'e>(incoming: &'e Incoming, epoch: &Epoch) -> Result<Caller<'e>, Fau
     Ok(caller)
 }
 
+/// Fills in what is known of a request from the start. The entry is large, and lies where it stays.
 fn begin<'e, N: Net, R: Reader, W: Writer>(
+    entry: &mut Entry<'e>,
     client: &Client<N, R, W>,
     incoming: &'e Incoming,
     epoch: &Epoch,
     dialect: Dialect,
-) -> Entry<'e> {
+) {
     let net = &client.core.net;
     let id = u128::from(net.random()) << 64 | u128::from(net.random());
-    // Filled where it lies: it is large, and the usual way of writing this makes it twice.
-    let mut entry = Entry::default();
     entry.request_id = RequestId(id);
     (entry.accepted, entry.accepted_unix) = (incoming.accepted, incoming.accepted_unix);
     (entry.epoch, entry.seed) = (epoch.number, net.random());
     entry.dialect = Some(dialect);
     entry.method = Cow::Borrowed(incoming.method());
     entry.path = Cow::Borrowed(incoming.path());
-    entry.client_address = peer::address(client, incoming, &epoch.config);
+    entry.client_address = Some(peer::address(client, incoming, &epoch.config));
     entry.times.head = entry.at(incoming.head_at);
-    entry
 }
 
 fn begin_notes<'e>(entry: &Entry<'e>, sharing: Sharing<'e>) -> Notes<'e> {

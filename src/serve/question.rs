@@ -125,9 +125,10 @@ impl Question {
 
 /// Whether the body must be, or says that it is, JSON.
 fn is_to_be_json(incoming: &Incoming, call: &Call<'_>) -> Result<bool, Fault> {
-    let Some(media) = media_type(incoming).filter(|media| !media.is_empty()) else {
+    let media = media_type(incoming).unwrap_or_default();
+    if media.is_empty() {
         return Ok(call.typed);
-    };
+    }
     let json = is_json(media);
     if call.typed && !json {
         return Err(wrong_media(media));
@@ -150,12 +151,17 @@ fn is_upload(incoming: &Incoming, is_json: bool, config: &Config) -> bool {
 
 fn media_type(incoming: &Incoming) -> Option<&str> {
     let value = incoming.header("content-type")?;
+    if value == JSON {
+        return Some(value); // as nearly everybody writes it
+    }
     Some(value.split_once(';').map_or(value, |(media, _)| media).trim())
 }
 
+const JSON: &str = "application/json";
+
 fn is_json(media: &str) -> bool {
-    media == "application/json"
-        || media.eq_ignore_ascii_case("application/json")
+    media == JSON
+        || media.eq_ignore_ascii_case(JSON)
         || media.len() > 5
             && media.get(media.len() - 5..).is_some_and(|end| end.eq_ignore_ascii_case("+json"))
 }

@@ -153,8 +153,8 @@ impl HeaderList {
         for span in &self.spans {
             let (name, line) = (span.name.of(head), span.line());
             let passes = line.len() > 0
-                && !is_hop_by_hop(name)
                 && keep(name)
+                && !is_hop_by_hop(name)
                 && !self.listed_in_connection(head).any(|listed| listed.eq_ignore_ascii_case(name));
             if passes && run.len() > 0 && line.start == run.end + LINE_END_BYTES {
                 run.end = line.end;
