@@ -38,7 +38,10 @@
 //! list of x = (1:u8 x)* 0:u8
 //! ```
 
-use super::{AttemptRef, RecordRef, UsageRecord};
+use super::{
+    AttemptRef, RecordRef, UsageRecord,
+    cursor::{Cursor, LISTS_END_BYTES, NUMBER_BYTES_MAX, SLACK_BYTES, TEXT_OVERHEAD_BYTES_MAX},
+};
 use crate::base::limits;
 
 /// The version of the layout drawn above.
@@ -244,177 +247,10 @@ fn texts_of_attempt<'a>(attempt: &AttemptRef<'a>) -> [&'a str; 6] {
     ]
 }
 
-/// Writes into bytes that are there already, from the front. When pieces are appended to a `Vec`, its length goes
-/// through memory with each of them; what is left stays in registers as long as nobody is given the cursor's address.
-/// So all of this is inlined, and what stays a call takes what is left and returns what is left then. Together with
-/// numbers that are one store and short texts copied without a call, that took a record of 385 bytes from 340 ns to 121
-/// (`cargo bench --bench log`).
-struct Cursor<'a> {
-    rest: &'a mut [u8],
-    /// Bytes that there were in all.
-    whole: usize,
-}
-
-impl<'a> Cursor<'a> {
-    #[inline(always)]
-    fn new(bytes: &'a mut [u8]) -> Cursor<'a> {
-        Cursor { whole: bytes.len(), rest: bytes }
-    }
-
-    /// Bytes taken so far.
-    #[inline(always)]
-    fn written(&self) -> usize {
-        self.whole - self.rest.len()
-    }
-
-    /// The next `length` bytes, to be written to.
-    #[inline(always)]
-    fn take(&mut self, length: usize) -> &'a mut [u8] {
-        let (place, rest) = std::mem::take(&mut self.rest).split_at_mut(length);
-        self.rest = rest;
-        place
-    }
-
-    #[inline(always)]
-    fn array<const N: usize>(&mut self, array: [u8; N]) {
-        self.take(N).copy_from_slice(&array);
-    }
-
-    /// One store of eight bytes, of which the used ones are kept.
-    #[inline(always)]
-    fn number(&mut self, number: u64) {
-        if number < 0x80 {
-            return self.array([tag(number as usize)]);
-        }
-        let length = number_length(number);
-        if length > 8 {
-            self.array([0]);
-            return self.array(number.to_le_bytes());
-        }
-        self.rest[..8].copy_from_slice(&number_word(number, length).to_le_bytes());
-        self.take(length);
-    }
-
-    #[inline(always)]
-    fn numbers(&mut self, list: &[u64]) {
-        self.rest = numbers_into(std::mem::take(&mut self.rest), list);
-    }
-
-    /// Most texts are short: copying them as two overlapping words saves the call that a copy of any length costs.
-    #[inline(always)]
-    fn text(&mut self, text: &str) {
-        let bytes = text.as_bytes();
-        if bytes.len() > SHORT_TEXT_BYTES_MAX {
-            self.rest = long_text_into(std::mem::take(&mut self.rest), text);
-            return;
-        }
-        let (first, place) = self.take(1 + bytes.len()).split_at_mut(1);
-        first[0] = tag(bytes.len());
-        match bytes.len() {
-            0 => {}
-            1..4 => {
-                let middle = bytes.len() / 2;
-                place[middle] = bytes[middle];
-                overlapping::<1>(bytes, place);
-            }
-            4..8 => overlapping::<4>(bytes, place),
-            8..16 => overlapping::<8>(bytes, place),
-            _ => overlapping::<16>(bytes, place),
-        }
-    }
-
-    /// Writes the entries that fit; returns how many did not.
-    #[inline(always)]
-    fn list<T>(&mut self, list: &[T], write: impl Fn(&mut Self, &T)) -> u64 {
-        let mut taken = 0;
-        for entry in list.iter().take(limits::LOG_LIST_MAX) {
-            if self.written() > LISTS_END_BYTES {
-                break;
-            }
-            self.array([1]);
-            write(self, entry);
-            taken += 1;
-        }
-        self.array([0]);
-        (list.len() - taken) as u64
-    }
-}
-
-#[inline(never)]
-fn numbers_into<'a>(rest: &'a mut [u8], numbers: &[u64]) -> &'a mut [u8] {
-    let mut cursor = Cursor::new(rest);
-    numbers.iter().for_each(|number| cursor.number(*number));
-    cursor.rest
-}
-
-#[inline(never)]
-fn long_text_into<'a>(rest: &'a mut [u8], text: &str) -> &'a mut [u8] {
-    let mut cursor = Cursor::new(rest);
-    let mark = "…";
-    let (kept, mark) = match text.len() > limits::LOG_TEXT_BYTES_MAX {
-        true => {
-            let most = limits::LOG_TEXT_BYTES_MAX - mark.len();
-            (&text[..text.floor_char_boundary(most)], mark)
-        }
-        false => (text, ""),
-    };
-    cursor.number((kept.len() + mark.len()) as u64);
-    cursor.take(kept.len()).copy_from_slice(kept.as_bytes());
-    cursor.take(mark.len()).copy_from_slice(mark.as_bytes());
-    cursor.rest
-}
-
-/// For `N` to `2 * N` bytes, into as many.
-#[inline(always)]
-fn overlapping<const N: usize>(bytes: &[u8], place: &mut [u8]) {
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
-        place[..N].copy_from_slice(first);
-        place[bytes.len() - N..].copy_from_slice(last);
-    }
-}
-
-/// A number below 128.
-#[inline(always)]
-fn tag(number: usize) -> u8 {
-    (number << 1 | 1) as u8
-}
-
-/// Appends a number to what is not written on the request path.
-pub(super) fn push_number(out: &mut Vec<u8>, number: u64) {
-    let length = number_length(number);
-    if length > 8 {
-        out.push(0);
-        out.extend_from_slice(&number.to_le_bytes());
-    } else {
-        out.extend_from_slice(&number_word(number, length).to_le_bytes()[..length]);
-    }
-}
-
-#[inline]
-fn number_length(number: u64) -> usize {
-    // A seventh of the significant bits, rounded up, without a division; right up to eight.
-    (((number | 1).ilog2() * 9 + 73) / 64) as usize
-}
-
-/// For lengths up to eight.
-#[inline]
-fn number_word(number: u64, length: usize) -> u64 {
-    (number << 1 | 1) << (length - 1)
-}
-
 /// Texts of a record.
 const TEXTS: usize = 17;
-/// Longer ones are copied by a call, and their length may take more than a byte.
-const SHORT_TEXT_BYTES_MAX: usize = 32;
-/// Bytes of a text's length, and of the mark in front of a list's entry.
-const TEXT_OVERHEAD_BYTES_MAX: usize = 3;
-const NUMBER_BYTES_MAX: usize = 9;
 /// The length, the fixed part, 22 numbers and the ends of seven lists.
 const FIXED_AND_NUMBERS_BYTES_MAX: usize = LENGTH_BYTES + FIXED_BYTES + 22 * NUMBER_BYTES_MAX + 7;
-/// What a number's store may touch beyond its end.
-const SLACK_BYTES: usize = 8;
-/// Where lists stop growing: one entry of the largest kind, eight full texts, still fits behind it.
-const LISTS_END_BYTES: usize = limits::LOG_RECORD_BYTES_MAX - 9 * limits::LOG_TEXT_BYTES_MAX;
 
 const _: () =
     assert!(8 * (limits::LOG_TEXT_BYTES_MAX + TEXT_OVERHEAD_BYTES_MAX) + 64 < u16::MAX as usize);

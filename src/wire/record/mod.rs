@@ -5,6 +5,7 @@
 //! fills, so that logging allocates nothing. Both are the one struct [`Exchange`].
 
 pub mod block;
+mod cursor;
 pub mod decode;
 pub mod encode;
 pub mod segment;
