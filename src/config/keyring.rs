@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
+
 use crate::{
     base::{
         ids::{ApiKeyId, ConfigId, VirtualKeyId},
@@ -12,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    Allow, ApiKey, Ids, Origin, VirtualKey,
+    Allow, ApiKey, Origin, VirtualKey,
     compile::keys::{Kind, SETTINGS, setting},
     credentials::credentials,
     hosts::parse_origin,
@@ -21,6 +23,9 @@ use super::{
     tree::Value,
     values,
 };
+
+/// Names to ids. Callers look names up and add none, so the fast hasher will do.
+pub type Ids<Id> = HashMap<String, Id, RandomState>;
 
 /// The virtual keys of a file. One with mistakes is there too, so that references to it are no second mistake.
 #[derive(Default)]

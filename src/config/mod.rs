@@ -30,8 +30,6 @@ pub mod variables;
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use foldhash::fast::RandomState;
-
 use crate::{
     base::{
         ids::{ApiKeyId, ConfigId, VirtualKeyId},
@@ -42,10 +40,8 @@ use crate::{
     provider::Adapter,
 };
 use edge::Edge;
+pub use keyring::Ids;
 use policy::Policy;
-
-/// Names to ids. Callers look names up and add none, so the fast hasher will do.
-pub type Ids<Id> = HashMap<String, Id, RandomState>;
 
 /// One immutable state of all configuration.
 #[derive(Debug)]

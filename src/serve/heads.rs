@@ -143,3 +143,28 @@ impl Heads {
 fn place_of(hash: u64) -> usize {
     (hash % limits::SEEN_HEADS_MAX as u64) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(head: &[u8]) -> Rc<Seen> {
+        let parsed = parse_request(head, &mut Progress::default(), &HeadLimits::default());
+        Seen::new(parsed.expect("a good head").expect("a whole one"), Bytes::copy_from_slice(head))
+    }
+
+    /// A head with a value that is no text is read part by part.
+    #[test]
+    fn parts_are_text_where_they_are_whatever_stands_beside_them() {
+        for (beside, text) in [(&b"b"[..], Some("b")), ("é".as_bytes(), Some("é")), (b"\xe9", None)]
+        {
+            let lines = [b"GET /v1/models HTTP/1.1\r\nhost: a\r\nx: ", beside, b"\r\n\r\n"];
+            let seen = seen(&lines.concat());
+            let value = |name: &str| seen.text(seen.head().find_span(seen.bytes(), name)?);
+            assert_eq!(seen.text(seen.head().path), Some("/v1/models"));
+            assert_eq!(value("host"), Some("a"));
+            assert_eq!(value("x"), text);
+            assert_eq!(value("y"), None);
+        }
+    }
+}

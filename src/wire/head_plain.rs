@@ -50,7 +50,7 @@ fn status_of(line: &[u8]) -> Option<u16> {
     }
 }
 
-/// Room for the fields of most answers. See [`super::json::scan()`] for why it is a power of two.
+/// Room for the fields of most answers.
 const FIELDS_USUAL: usize = 16;
 
 #[cfg(test)]

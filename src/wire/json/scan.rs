@@ -354,8 +354,8 @@ impl Scanner<'_> {
     }
 }
 
-/// Room for the members of most requests. They fill 240 bytes: the allocator serves sizes that round up to a power of two
-/// at a quarter of the cost of others.
+/// Room for the members of most requests. They fill 240 bytes: the allocator serves sizes that it rounds up to a power
+/// of two at a quarter of the cost of others.
 const MEMBERS_USUAL: usize = 10;
 
 /// Whether a number or a literal could go on with this byte.
