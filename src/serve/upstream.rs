@@ -318,6 +318,10 @@ pub fn discard<N: Net>(core: &super::Core<N>, route: &Route, mut answer: AnswerO
 }
 
 /// Gives the connection back to the pool if it is fit for another request; else closes it.
+#[expect(
+    clippy::boxed_local,
+    reason = "its callers have it in its box, and a move out would be a copy more"
+)]
 pub fn recycle<N: Net>(core: &super::Core<N>, route: &Route, answer: AnswerOf<N>) {
     if answer.is_reusable() && !core.draining.get() {
         core.pool.borrow_mut().give(route, answer.upstream, core.net.now());
