@@ -44,6 +44,17 @@ def _with_cpu(tester, proxy, upstream, flags, stream=False):
     return result, used
 
 
+def _a_request(result, used):
+    """What each request of a plain load cost."""
+    done = result["target"]["ok"]
+    return {
+        "cpu_us": used["proxy"] / 1e3 / done,
+        "upstream_us": used["upstream"] / 1e3 / done,
+        "tester_us": result["tester_cpu_us_per_request"],
+        "requests": done,
+    }
+
+
 class Saturated(Scenario):
     """A request under way on each of 64 connections all the time, until a fixed number is answered."""
 
@@ -60,14 +71,8 @@ class Saturated(Scenario):
         count = max(200, self.requests // proxy.slowness // brevity)
         flags = ["--connections", 64, "--body-bytes", self.body_bytes, *all_at_once(count)]
         result, used = _with_cpu(tester, proxy, upstream, flags)
-        done = result["target"]["ok"]
-        return {
-            "cpu_us": used["proxy"] / 1e3 / done,
-            "upstream_us": used["upstream"] / 1e3 / done,
-            "tester_us": result["tester_cpu_us_per_request"],
-            "per_s": done / result["elapsed_s"],
-            "requests": done,
-        }
+        figures = _a_request(result, used)
+        return figures | {"per_s": figures["requests"] / result["elapsed_s"]}
 
 
 class Paced(Scenario):
@@ -85,13 +90,7 @@ class Paced(Scenario):
         rate = self.rate // proxy.slowness
         flags = ["--rate", rate, "--duration", f"{self.seconds * 1000 // brevity}ms", "--connections", 64]
         result, used = _with_cpu(tester, proxy, upstream, flags)
-        done = result["target"]["ok"]
-        return {
-            "cpu_us": used["proxy"] / 1e3 / done,
-            "upstream_us": used["upstream"] / 1e3 / done,
-            "tester_us": result["tester_cpu_us_per_request"],
-            "requests": done,
-        }
+        return _a_request(result, used)
 
 
 class Streams(Scenario):

@@ -65,7 +65,7 @@ struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where clients connect; the default is 127.0.0.1:8787.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     listen: Option<SocketAddr>,
     /// Where the admin interface listens, or `off`; the default is 127.0.0.1:8788.
     #[arg(long, value_name = "ADDR|off", value_parser = parse_admin)]
@@ -90,6 +90,10 @@ enum DriverFlag {
     #[value(name = "io_uring")]
     Uring,
     Epoll,
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an address and a port such as 127.0.0.1:8787 or 0.0.0.0:8787")
 }
 
 fn parse_admin(text: &str) -> Result<AdminFlag, String> {

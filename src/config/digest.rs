@@ -197,6 +197,12 @@ fn policy<'n>(policy: &Policy, key_name: &dyn Fn(usize) -> Option<&'n str>) -> V
     node(&policy.root, key_name)
 }
 
+/// A policy that came with a request, as [`render`] would write it into `configs`.
+#[must_use]
+pub fn render_policy(of: &Policy, config: &Config) -> Value {
+    policy(of, &|id| config.virtual_keys.get(id).map(|key| key.name.as_str()))
+}
+
 fn node<'n>(node: &Node, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
     let children =
         |nodes: &[Node]| -> Value { nodes.iter().map(|n| self::node(n, key_name)).collect() };
@@ -317,6 +323,7 @@ fn leaf<'n>(leaf: &Leaf, key_name: &dyn Fn(usize) -> Option<&'n str>) -> Value {
         "watch": leaf.watch.as_ref().map(watch),
         "guardrails": leaf.guardrails.as_deref().map(guardrails),
         "mirror": leaf.mirror.as_ref().map(|mirror| json!({
+            "path": mirror.path,
             "sample": mirror.sample,
             "target": self::leaf(&mirror.leaf, key_name),
         })),

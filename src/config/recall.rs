@@ -1,7 +1,7 @@
 //! A policy of a past epoch, read from the copy without secrets that [`super::digest::render`] wrote: enough to plan
-//! and to walk again what a record tells of, not enough to send anything.
+//! and to walk again what a record tells of, and to name what went on around it; not enough to send anything.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -9,8 +9,9 @@ use crate::base::limits;
 
 use super::{
     condition::{Clause, Condition, Then},
-    health::{Balance, Breaker, HashBy, Watch, Watched},
-    policy::{Leaf, Node, NodeKind, Policy, Retry},
+    guardrail::{Guardrail, GuardrailKind, Guardrails, OnStream},
+    health::{Balance, Breaker, HashBy, Hedge, HedgeAfter, Watch, Watched},
+    policy::{Leaf, Mirror, Node, NodeKind, Policy, Retry},
 };
 
 /// A policy as it was.
@@ -19,7 +20,7 @@ pub struct Recalled {
     /// What plans and walks are made of. What a condition or a hash asks of a request is not in it: the record holds
     /// what came of that.
     pub policy: Policy,
-    /// What each target was, by its place.
+    /// What each target was, those of mirrors included, by its place.
     pub leads: Vec<(String, Lead)>,
 }
 
@@ -86,29 +87,89 @@ impl Reader {
     }
 
     fn leaf(&mut self, leaf: &Value, path: &str) -> Option<Leaf> {
-        let of = |key: &str| leaf.get(key).and_then(text).unwrap_or_default();
-        let models = leaf.get("override_params")?.as_array()?.iter();
-        let model = models.rev().find(|pair| pair.get(0).and_then(Value::as_str) == Some("model"));
-        let model = model.and_then(|pair| serde_json::from_str(pair.get(1)?.as_str()?).ok());
-        let lead = Lead {
-            virtual_key: of("virtual_key"),
-            provider: of("provider"),
-            model: model.unwrap_or_default(),
-        };
-        self.leads.push((path.to_owned(), lead));
-        let watch = leaf.get("watch").filter(|watch| !watch.is_null());
-        let watch = watch.and_then(|watch| self.watch(watch, path));
-        Some(Leaf { retry: retry(leaf.get("retry")?)?, watch, ..Leaf::default() })
+        self.leads.push((path.to_owned(), lead(leaf)?));
+        let watch = present(leaf, "watch").and_then(|watch| self.watch(watch, path));
+        Some(Leaf {
+            retry: retry(leaf.get("retry")?)?,
+            watch,
+            mirror: present(leaf, "mirror").and_then(|mirror| self.mirror(mirror)),
+            guardrails: present(leaf, "guardrails").and_then(guardrails),
+            ..Leaf::default()
+        })
+    }
+
+    /// Its place, its share and where it leads. `None`: the copy does not say its place, which its dice go by.
+    fn mirror(&mut self, mirror: &Value) -> Option<Arc<Mirror>> {
+        let path = text(mirror.get("path")?)?;
+        let sample = mirror.get("sample")?.as_f64()?;
+        self.leads.push((path.clone(), lead(mirror.get("target")?)?));
+        Some(Arc::new(Mirror { path, leaf: Leaf::default(), sample }))
     }
 
     /// In the order in which the compiler numbered them: that of the config.
     fn watch(&mut self, watch: &Value, path: &str) -> Option<Watch> {
         let index = self.watched.len();
         self.watched.push(Watched { key: index as u64, path: path.to_owned(), measured: true });
-        let breaker = watch.get("breaker").filter(|breaker| !breaker.is_null()).map(breaker);
+        let breaker = present(watch, "breaker").map(breaker);
         let rate_limit_aware = watch.get("rate_limit_aware")?.as_bool()?;
-        Some(Watch { index, breaker, rate_limit_aware, hedge: None })
+        let hedge = present(watch, "hedge").and_then(hedge);
+        Some(Watch { index, breaker, rate_limit_aware, hedge })
     }
+}
+
+/// A member that is there and says something.
+fn present<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
+    value.get(key).filter(|found| !found.is_null())
+}
+
+fn lead(leaf: &Value) -> Option<Lead> {
+    let of = |key: &str| leaf.get(key).and_then(text).unwrap_or_default();
+    let models = leaf.get("override_params")?.as_array()?.iter();
+    let model = models.rev().find(|pair| pair.get(0).and_then(Value::as_str) == Some("model"));
+    let model = model.and_then(|pair| serde_json::from_str(pair.get(1)?.as_str()?).ok());
+    Some(Lead {
+        virtual_key: of("virtual_key"),
+        provider: of("provider"),
+        model: model.unwrap_or_default(),
+    })
+}
+
+fn hedge(hedge: &Value) -> Option<Hedge> {
+    let after = match present(hedge, "after_ms") {
+        Some(millis) => HedgeAfter::Fixed(Duration::from_millis(millis.as_u64()?)),
+        None => HedgeAfter::P95,
+    };
+    Some(Hedge { after, max_ratio: hedge.get("max_ratio")?.as_f64()? })
+}
+
+fn guardrails(guardrails: &Value) -> Option<Arc<Guardrails>> {
+    let side = |name: &str| -> Option<Vec<Arc<Guardrail>>> {
+        guardrails.get(name)?.as_array()?.iter().map(guardrail).collect()
+    };
+    Some(Arc::new(Guardrails { input: side("input")?, output: side("output")? }))
+}
+
+/// Its name and its traits. What it checks is as it was written; what came of it is in the record.
+fn guardrail(guardrail: &Value) -> Option<Arc<Guardrail>> {
+    let kind = match guardrail.get(1)?.as_str()? {
+        "mutator" => GuardrailKind::Mutator,
+        _ => GuardrailKind::Guardrail,
+    };
+    let written = text(guardrail.get(2)?)?;
+    let item: Value = serde_json::from_str(&written).ok()?;
+    let is = |key: &str| item.get(key).and_then(Value::as_bool).unwrap_or(false);
+    Some(Arc::new(Guardrail {
+        id: text(guardrail.get(0)?)?,
+        kind,
+        deny: is("deny"),
+        background: is("async"),
+        sequential: is("sequential"),
+        stream: OnStream::End,
+        on_success: None,
+        on_fail: None,
+        checks: Vec::new(),
+        written,
+    }))
 }
 
 fn balance(by: &Value) -> Option<Balance> {

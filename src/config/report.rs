@@ -233,7 +233,7 @@ impl Report {
     /// Checks that a value is a map without repeated keys.
     pub fn map(&mut self, spot: &Spot<'_>) -> bool {
         let Value::Map(entries) = &spot.tree.value else {
-            self.expected(spot, "a map");
+            self.expected(spot, &a_map(spot));
             return false;
         };
         let mut seen = std::collections::HashSet::with_capacity(entries.len());
@@ -276,6 +276,43 @@ pub fn wrong(what: &str, found: &str) -> String {
         None => format!("expected {what}, found {found}"),
     }
 }
+
+/// `a map`, with an example where one of its kind helps.
+#[must_use]
+pub fn a_map(spot: &Spot<'_>) -> String {
+    let of = |known: &[(&str, &'static str)], name: &str| {
+        known.iter().find(|(of, _)| *of == name).map(|(_, example)| *example)
+    };
+    let within = spot.up.map_or("", Spot::name);
+    match of(MAPS, spot.name()).or_else(|| of(ENTRIES, within)) {
+        Some(example) => format!("a map; write e.g. {example}"),
+        None => "a map".to_owned(),
+    }
+}
+
+/// Keys whose value is a map, and an example of it.
+const MAPS: &[(&str, &str)] = &[
+    ("virtual_keys", "{ openai: { provider: openai, api_key: \"${OPENAI_API_KEY}\" } }"),
+    ("configs", "{ main: { virtual_key: openai } }"),
+    ("strategy", "{ mode: fallback }"),
+    ("retry", "{ attempts: 2 }"),
+    ("override_params", "{ model: gpt-4o-mini }"),
+    ("timeouts", "{ first_byte: 60s }"),
+    ("limits", "{ body: 32MiB }"),
+    ("retention", "{ days: 30, size: 20GiB }"),
+    ("tls", "{ cert: server.pem, key: server.key }"),
+    ("cors", "{ origins: [\"https://app.example.com\"] }"),
+    ("hedge", "{ after: 800ms }"),
+    ("allow", "{ models: [\"gpt-*\"] }"),
+];
+
+/// The same of what stands in a list or a map of such a key.
+const ENTRIES: &[(&str, &str)] = &[
+    ("virtual_keys", "{ provider: openai, api_key: \"${OPENAI_API_KEY}\" }"),
+    ("configs", "{ virtual_key: NAME }"),
+    ("targets", "{ virtual_key: NAME }"),
+    ("api_keys", "{ name: app, key_sha256: HASH } as `trunkline key new` prints it"),
+];
 
 /// `; did you mean "x"?`, or nothing if nothing is near.
 pub fn did_you_mean<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {

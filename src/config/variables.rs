@@ -41,8 +41,22 @@ pub fn report_missing(spot: &Spot<'_>, variables: Variables<'_>, report: &mut Re
     {
         report.about_value(spot, message);
     }
+    if let Some(written) = &spot.tree.written
+        && is_bare(written)
+    {
+        let text =
+            "is taken as it stands, with its dollar: write ${NAME} for a variable, $$ for a dollar";
+        report.warning(spot, text);
+    }
     spot.items().for_each(|item| report_missing(&item, variables, report));
     spot.entries().for_each(|entry| report_missing(&entry, variables, report));
+}
+
+/// Whether a whole value is a variable as a shell would write it.
+fn is_bare(text: &str) -> bool {
+    let name = text.strip_prefix('$').unwrap_or_default();
+    name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 struct Replaced {
@@ -138,5 +152,22 @@ mod tests {
         }
         assert!(expand("x${ANY}", Variables::Unknown).ok().is_some_and(|r| r.unknown));
         assert!(expand("x$$", Variables::Unknown).ok().is_some_and(|r| !r.unknown));
+    }
+
+    #[test]
+    fn a_variable_as_a_shell_writes_it_is_suspicious_and_other_dollars_are_not() {
+        for (text, bare) in [
+            ("$OPENAI_API_KEY", true),
+            ("$KEY_2", true),
+            ("$$KEY", false),
+            ("${KEY}", false),
+            ("^gold$", false),
+            ("$1", false),
+            ("$", false),
+            ("$key", false),
+            ("cost: $KEY", false),
+        ] {
+            assert_eq!(is_bare(text), bare, "{text}");
+        }
     }
 }

@@ -41,10 +41,8 @@ pub fn run(args: &CheckArgs) -> i32 {
         Some(file) => of_file(file, args.no_env),
         None => (String::new(), "name the file to check\n".to_owned(), 2),
     };
-    // A closed pipe is the reader's choice, not an error of the file.
-    let _ = io::stdout().write_all(out.as_bytes());
     let _ = io::stderr().write_all(errors.as_bytes());
-    code
+    super::put_out(out.as_bytes(), code)
 }
 
 fn of_file(file: &Path, no_env: bool) -> (String, String, i32) {

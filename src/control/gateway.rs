@@ -116,9 +116,10 @@ fn start(plan: Plan) -> Result<Running, String> {
     let (events, heard) = mpsc::channel();
     listen_for_events(&events).map_err(|_| "trunkline: signals cannot be heard here")?;
     eprintln!(
-        "trunkline: listening on {}://{listen}, {} workers on {}, epoch {number}",
+        "trunkline: listening on {}://{listen}, {} {} on {}, epoch {number}",
         if tls { "https" } else { "http" },
         cores.len(),
+        if cores.len() == 1 { "worker" } else { "workers" },
         driver.as_str(),
     );
     let own: Vec<SocketAddr> =
@@ -249,7 +250,15 @@ fn open_log(config: &Config, workers: usize) -> Result<OpenedLog, String> {
     };
     let process = Dice::from_system().roll();
     let (writer, senders, recovery) = LogWriter::start(settings, workers, process, system_clock())
-        .map_err(|error| format!("trunkline: {error}"))?;
+        .map_err(|error| match error.raw_os_error() {
+            // The system's own words name no file.
+            Some(_) => format!(
+                "trunkline: log: cannot write into {}: {error}; free space on that disk, name another directory with \
+                 --log DIR, or turn the log off with --log off",
+                settings.dir.display()
+            ),
+            None => format!("trunkline: {error}"),
+        })?;
     for cut in &recovery.cuts {
         eprintln!(
             "trunkline: {}: a torn tail of {} bytes was cut at {} ({} records lost)",
@@ -287,7 +296,8 @@ impl Running {
                 Event::Signal(_) => break,
             }
         }
-        eprintln!("trunkline: draining; a second signal ends at once");
+        let most = limits::DRAIN_FOR.as_secs();
+        eprintln!("trunkline: draining, for at most {most} s; a second signal ends at once");
         self.hub.drain();
         std::thread::spawn(move || {
             while let Ok(event) = self.events.recv() {

@@ -1,6 +1,6 @@
 //! `trunkline key`: makes API keys, and the hashes of them that a configuration file holds.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use zeroize::Zeroizing;
 
@@ -32,15 +32,13 @@ pub fn run(args: &KeyArgs) -> i32 {
         KeyCommand::New => new(),
         KeyCommand::Hash => hash(),
     };
-    let (text, code) = match &made {
-        Ok(text) => (text.as_bytes(), 0),
-        Err(message) => (message.as_bytes(), 1),
-    };
-    let _ = match code {
-        0 => io::stdout().write_all(text),
-        _ => io::stderr().write_all(text),
-    };
-    code
+    match &made {
+        Ok(text) => super::put_out(text.as_bytes(), 0),
+        Err(message) => {
+            eprint!("{message}");
+            1
+        }
+    }
 }
 
 fn new() -> Result<Zeroizing<String>, String> {

@@ -36,7 +36,9 @@ pub fn error_event(dialect: Dialect, status: u16, kind: &str, message: &str) -> 
     if dialect == Dialect::Responses {
         let mut json = Json::after(event);
         json.open_object().key("type").text("error").key("code").text(kind);
-        json.key("message").text(message).key("param").null().close_object();
+        // Its schema asks for a number; which one would be next, nobody counted.
+        json.key("message").text(message).key("param").null();
+        json.key("sequence_number").number(0).close_object();
         event = json.into_bytes();
     } else {
         event.extend(error_body(dialect, status, kind, message, None, None));
@@ -171,7 +173,7 @@ mod tests {
         );
         assert_eq!(
             text(error_event(Dialect::Responses, 502, "upstream_error", "m")),
-            "event: error\ndata: {\"type\":\"error\",\"code\":\"upstream_error\",\"message\":\"m\",\"param\":null}\n\n"
+            "event: error\ndata: {\"type\":\"error\",\"code\":\"upstream_error\",\"message\":\"m\",\"param\":null,\"sequence_number\":0}\n\n"
         );
     }
 

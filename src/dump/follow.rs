@@ -1,9 +1,11 @@
 //! `--follow`: the newest records, then whatever is written, across segments, restarts and torn tails.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, io, thread, time::Duration};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    Args, NEWEST_DEFAULT, Outcome, Printer, Refusal,
+    Args, NEWEST_DEFAULT, Outcome, Printer, Refusal, World,
     source::{self, SegmentRecords, Selection, Tail},
 };
 use crate::{
@@ -12,10 +14,11 @@ use crate::{
     wire::record::Record,
 };
 
-/// Ends only with an error, such as a reader that went away.
+/// Ends only when its reader went away, or with an error.
 pub(super) fn run(
     args: &Args,
     selection: &Selection,
+    world: &World,
     printer: &mut Printer<'_>,
 ) -> Result<Outcome, Refusal> {
     let count = args.newest.unwrap_or(NEWEST_DEFAULT);
@@ -29,12 +32,30 @@ pub(super) fn run(
             follower.poll(selection, &mut batch)?;
         }
         if batch.is_empty() {
-            thread::park_timeout(POLL_EVERY);
+            match world.stdout {
+                true if reader_left(POLL_EVERY) => return Err(Refusal::Closed),
+                true => {}
+                false => thread::park_timeout(POLL_EVERY),
+            }
             continue;
         }
         batch.sort_by_key(view::ended_unix_nanos);
         printer.print(&batch)?;
         printer.finish()?;
+    }
+}
+
+/// Waits, but no longer than whoever reads standard output is there: without news nothing is written that would fail.
+fn reader_left(wait: Duration) -> bool {
+    let stdout = io::stdout();
+    let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+    let until = Timespec::try_from(wait).ok();
+    match poll(&mut asked, until.as_ref()) {
+        Ok(ready) => ready > 0,
+        Err(_) => {
+            thread::park_timeout(wait);
+            false
+        }
     }
 }
 

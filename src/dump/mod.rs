@@ -23,13 +23,20 @@ use std::{
 
 pub use args::Args;
 
-use crate::{base::units::UnixTime, io::log::system_clock, wire::record::Record};
+use crate::{
+    base::units::UnixTime,
+    io::log::{
+        disk::{Row, segments},
+        system_clock,
+    },
+    wire::record::Record,
+};
 use source::Selection;
 
 /// Runs the program: results on stdout, everything else on stderr.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let world = World { now: system_clock()(), width: table::terminal_width() };
+    let world = World { now: system_clock()(), width: table::terminal_width(), stdout: true };
     let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     let done = run_on(args, &world, &mut out).and_then(|outcome| {
         out.flush()?;
@@ -57,6 +64,8 @@ pub struct World {
     pub now: UnixTime,
     /// Columns of the terminal; `None`: the output is no terminal, and nothing is shortened.
     pub width: Option<u16>,
+    /// Whether the output is this process's standard output, so that `--follow` can see that its reader left.
+    pub stdout: bool,
 }
 
 /// How a run ended.
@@ -98,6 +107,9 @@ pub fn run_on(args: &Args, world: &World, out: &mut dyn Write) -> Result<Outcome
             let message = format!("{}: there is no such directory", dir.display());
             return Err(Refusal::Input(message));
         }
+        if segments(dir, Row::Records)?.is_empty() {
+            eprintln!("{}: no segment of a request log is here yet", dir.display());
+        }
     }
     if args.check {
         return check::run(&args.dirs, out);
@@ -111,7 +123,7 @@ pub fn run_on(args: &Args, world: &World, out: &mut dyn Write) -> Result<Outcome
     }
     let mut printer = Printer::new(args, world, out)?;
     if args.follow {
-        return follow::run(args, &selection, &mut printer);
+        return follow::run(args, &selection, world, &mut printer);
     }
     list(args, &selection, &mut printer)
 }

@@ -66,6 +66,16 @@ pub struct ToldMirror {
     pub why_not: Option<&'static str>,
 }
 
+/// Why a request is not copied.
+impl ToldMirror {
+    /// Its target is not the first.
+    pub const NOT_FIRST: &str = "only what goes to the first target is";
+    /// Its body is not held.
+    pub const PASSED_THROUGH: &str = "the request is passed through";
+    /// A guardrail says so.
+    pub const IS_DENIED: &str = "the request is denied";
+}
+
 /// A guardrail.
 #[derive(Debug)]
 pub struct ToldGuardrail {
@@ -97,11 +107,7 @@ impl Surroundings<'_> {
     pub(super) fn of(&self, ahead: &Ahead<'_>) -> Around {
         let leaf = ahead.leaf.leaf;
         let (guardrails, denies) = self.guardrails(leaf);
-        let denied = denies.then(|| match ahead.denied {
-            Step::Try { leaf, .. } => format!("then {} is tried", leaf.path),
-            Step::Refuse(refusal) => format!("then the policy refuses: {refusal}"),
-            Step::Finish => "the client gets it".to_owned(),
-        });
+        let denied = denies.then(|| then(&ahead.denied));
         let mirror = leaf.mirror.as_deref();
         let mirror = mirror.map(|mirror| self.mirror(mirror, ahead, denies));
         Around { hedge: self.hedge(ahead), mirror, guardrails, denied }
@@ -122,13 +128,13 @@ impl Surroundings<'_> {
         let leaf = ahead.leaf.leaf;
         let guarded = self.brought.any(leaf);
         let why_not = if ahead.leaf.index != 0 {
-            Some("only what goes to the first target is")
+            Some(ToldMirror::NOT_FIRST)
         } else if !self.call.typed || !matches!(self.question, Question::Json { .. }) {
-            Some("the request is passed through")
+            Some(ToldMirror::PASSED_THROUGH)
         } else if guarded && !is_guarded(self.call, self.question) {
             Some(UNGUARDED)
         } else if denies {
-            Some("the request is denied")
+            Some(ToldMirror::IS_DENIED)
         } else if guarded && !self.brought.judged_alike(leaf, &mirror.leaf) {
             Some("its target has other guardrails, or one that asks for the model")
         } else {
@@ -194,6 +200,16 @@ impl Surroundings<'_> {
         let mut all: Vec<ToldGuardrail> = input.collect();
         all.extend(guardrails.output.iter().map(|one| told(one, "output", None)));
         (all, denies)
+    }
+}
+
+/// What follows from a 446.
+#[must_use]
+pub fn then(step: &Step<'_>) -> String {
+    match step {
+        Step::Try { leaf, .. } => format!("then {} is tried", leaf.path),
+        Step::Refuse(refusal) => format!("then the policy refuses: {refusal}"),
+        Step::Finish => "the client gets it".to_owned(),
     }
 }
 

@@ -2,12 +2,15 @@
 //! may name.
 
 mod conditions;
+mod config_mistakes;
 mod file;
 mod guardrails;
 mod hosts;
 mod inline;
+mod key_mistakes;
 mod mistakes;
 mod policy;
+mod recalled;
 
 use trunkline::config::{
     Config,

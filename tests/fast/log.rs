@@ -150,7 +150,7 @@ pub(crate) fn run_dump_wide(
 ) -> Result<(Outcome, String), Refusal> {
     let mut args = Args { dirs: vec![dir.to_owned()], ..Args::default() };
     set(&mut args);
-    let world = World { now: UnixTime { nanos: NOON + 3_600_000_000_000 }, width };
+    let world = World { now: UnixTime { nanos: NOON + 3_600_000_000_000 }, width, stdout: false };
     let mut out = Vec::new();
     let outcome = run_on(&args, &world, &mut out)?;
     Ok((outcome, String::from_utf8(out).unwrap()))

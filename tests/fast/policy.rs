@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod allowed;
+mod asks;
 mod conditions;
+mod credentials;
 mod guardrails;
 mod headers;
 mod health;
 mod keys;
 pub mod make;
+mod random_conditions;
 mod retries;
 mod targets;
 mod walks;

@@ -20,6 +20,7 @@ mod epochs;
 mod explains;
 mod fallback;
 mod gone;
+mod guarded_streams;
 mod guardrails;
 mod health;
 mod hedge;
@@ -30,10 +31,12 @@ mod proxied;
 mod random;
 mod repeated;
 mod resets;
+mod responses;
 mod retries;
 mod reuse;
 mod slow;
 mod uploads;
+mod webhooks;
 
 use std::{
     cell::RefCell,

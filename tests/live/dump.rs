@@ -119,10 +119,34 @@ fn a_reader_that_hangs_up_ends_the_program_quietly() {
 }
 
 #[test]
+fn a_follower_ends_with_its_reader_though_nothing_new_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    log_some(dir.path(), 3);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_trunkline-dump"))
+        .args([dir.path().to_str().unwrap(), "--follow"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("time"), "{first}");
+    for _ in 0..1000 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return assert!(status.success(), "{status}");
+        }
+        thread::park_timeout(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    panic!("it follows for nobody");
+}
+
+#[test]
 fn exit_codes_and_messages() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
     log_some(dir.path(), 3);
+    let none = tempfile::tempdir().unwrap();
+    let empty = none.path().to_str().unwrap();
     for (args, code, expected) in [
         (vec![path], 0, ""),
         (vec![], 2, "DIR"),
@@ -132,6 +156,7 @@ fn exit_codes_and_messages() {
         (vec!["/no/such/dir"], 1, "there is no such directory"),
         (vec![path, "--id", "ff"], 1, "no exchange of that id"),
         (vec![path, "--check"], 0, ""),
+        (vec![empty], 0, "no segment of a request log is here yet"),
     ] {
         let output = dump(&args);
         let said = String::from_utf8(output.stderr).unwrap();

@@ -127,6 +127,42 @@ fn a_request_and_its_record_are_explained_alike_and_health_shows_the_breakers() 
     }
 }
 
+#[test]
+fn what_went_on_around_a_target_is_told_from_its_record() {
+    let upstream = Upstream::answering(json_answer("{}"));
+    let key = format!(
+        "{{ provider: openai, base_url: \"http://127.0.0.1:{}/v1\", api_key: sk-0123456789abcdef }}",
+        upstream.port
+    );
+    let words = "{ id: words, deny: true, default.contains: { words: [hi], operator: none } }";
+    let text = format!(
+        "virtual_keys: {{ one: {key}, two: {key}, shadow: {key} }}\nconfigs:\n  plain:\n    strategy: {{ mode: fallback }}\n    \
+           targets:\n      - {{ virtual_key: one, hedge: {{ after: 30s }}, input_guardrails: [{words}], \
+           mirror: {{ target: {{ virtual_key: shadow }}, sample: 1 }} }}\n      - {{ virtual_key: two }}\n{}",
+        api_keys("plain"),
+    );
+    let gateway = Plan::new(Driver::Epoll).config(text).start();
+    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
+    let got = gateway.connect().post("/v1/chat/completions", &body.to_string());
+    assert_eq!(got.status, 200);
+    let record = gateway.records(1).remove(0);
+    let (log, id) = (gateway.log_dir(), record["id"].as_str().expect("an id").to_owned());
+    let args = ["--log", log.to_str().expect("text"), "--id", &id];
+    let told = json_of(&[&args[..], &["--json"]].concat());
+    let first = &told["targets"][0];
+    assert_eq!(first["hedge"]["after_ms"], 30_000, "{told}");
+    assert_eq!(first["hedge"]["beside"], "config.targets[1]");
+    assert_eq!(first["guardrails"][0]["found"], "denied: default.contains");
+    assert_eq!(first["denied"], "then config.targets[1] is tried");
+    let mirror = &first["mirror"];
+    assert_eq!((&mirror["lead"], &mirror["drawn"]), (&json!("shadow"), &json!(true)));
+    assert_eq!(mirror["why_not"], "the request is denied");
+    let second = &told["targets"][1];
+    assert!(second["hedge"].is_null() && second["guardrails"] == json!([]), "{second}");
+    let text = String::from_utf8(explain(&args).stdout).expect("text");
+    assert!(text.contains("input guardrail words (deny): denied: default.contains\n"), "{text}");
+}
+
 fn ask(gateway: &crate::harness::Gateway, body: &str) -> (u16, Value) {
     let request = format!(
         "POST /admin/v1/explain HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\

@@ -14,7 +14,7 @@ impl Compiler<'_, '_> {
     pub fn keys(&mut self, spot: &Spot<'_>) {
         for entry in spot.entries() {
             let key = entry.name();
-            if keys::HONOURED.contains(&key) {
+            if keys::honoured().any(|known| known == key) {
             } else if keys::LATER.contains(&key) {
                 self.report.not_yet(&entry);
             } else if let Some((_, effect)) = keys::INERT.iter().find(|(inert, _)| *inert == key) {
@@ -27,8 +27,8 @@ impl Compiler<'_, '_> {
                     "this is the first form of Portkey's configs; write strategy and targets";
                 self.report.about_key(&entry, message);
             } else if keys::setting(key).is_none() && !self.inline {
-                let known = keys::HONOURED.iter().copied();
-                let known = known.chain(keys::SETTINGS.iter().map(|setting| setting.key));
+                let known =
+                    keys::honoured().chain(keys::SETTINGS.iter().map(|setting| setting.key));
                 let hint = did_you_mean(key, known);
                 self.report.about_key(&entry, format!("there is no such key{hint}"));
             }

@@ -9,7 +9,7 @@ use crate::{
     base::limits,
     config::{
         policy::{RETRY_CODES_DEFAULT, Retry, TimeoutOverrides},
-        report::{Spot, wrong},
+        report::{Spot, a_map, wrong},
         tree::Value,
         values,
     },
@@ -87,7 +87,7 @@ impl Compiler<'_, '_> {
     pub fn is_map(&mut self, spot: &Spot<'_>) -> bool {
         let fine = matches!(spot.tree.value, Value::Map(_));
         if !fine {
-            self.wrong_type(spot, "object", "a map", &spot.tree.shown());
+            self.wrong_type(spot, "object", &a_map(spot), &spot.tree.shown());
         }
         fine
     }

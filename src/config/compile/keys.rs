@@ -1,8 +1,8 @@
 //! The keys of a config object: which are read, which load without effect, which wait for a later version, and
 //! which are settings of a provider.
 
-/// Keys that this version honours.
-pub const HONOURED: &[&str] = &[
+/// Keys that this version honours, beside [`GUARDRAILS`].
+const HONOURED: &[&str] = &[
     "strategy",
     "targets",
     "name",
@@ -24,17 +24,9 @@ pub const HONOURED: &[&str] = &[
     "rate_limit_aware",
     "hedge",
     "mirror",
-    "before_request_hooks",
-    "after_request_hooks",
-    "input_guardrails",
-    "output_guardrails",
-    "input_mutators",
-    "output_mutators",
-    "default_input_guardrails",
-    "default_output_guardrails",
 ];
 
-/// Those of them that are guardrails: a target that has one of them has something to say.
+/// The keys of guardrails, honoured too: a target that has one of them has something to say.
 pub const GUARDRAILS: &[&str] = &[
     "before_request_hooks",
     "after_request_hooks",
@@ -45,6 +37,11 @@ pub const GUARDRAILS: &[&str] = &[
     "default_input_guardrails",
     "default_output_guardrails",
 ];
+
+/// All keys that this version honours.
+pub fn honoured() -> impl Iterator<Item = &'static str> {
+    HONOURED.iter().chain(GUARDRAILS).copied()
+}
 
 /// Keys that load with a warning: without them a request costs more or takes longer, but means the same.
 pub const INERT: &[(&str, &str)] = &[

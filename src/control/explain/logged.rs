@@ -6,18 +6,19 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    ExplainArgs, Find, copy,
+    ExplainArgs, Find, copy, recorded,
     show::{self, Form},
 };
 use crate::{
     config::{
         Config,
         compile::{Known, compile_inline},
+        digest::render_policy,
         policy::Policy,
         recall::{self, Lead},
     },
     journal::retrace::{Retraced, retrace},
-    policy::{condition::Facts, explain::explain, health::Snapshot, plan::plan_with},
+    policy::{ahead::ahead, condition::Facts, explain::explain, health::Snapshot, plan::plan_with},
     serve::explain::{Told, ToldTarget},
     wire::record::Record,
 };
@@ -77,6 +78,11 @@ fn remade(ground: &Ground, record: &Record) -> (Told, Result<Retraced, String>) 
     told.api_key.clone_from(&record.api_key);
     for target in &mut told.targets {
         lead(target, ground, record);
+    }
+    for one in ahead(&plan) {
+        let told = told.targets.iter_mut().find(|target| target.path == one.leaf.path);
+        told.into_iter()
+            .for_each(|target| target.around = recorded::around(&one, &ground.leads, record));
     }
     let decided: Vec<String> = plan.decided().iter().map(ToString::to_string).collect();
     if let Some(strange) = conditions.iter().find(|logged| !decided.contains(logged)) {
@@ -171,7 +177,10 @@ fn inline(args: &ExplainArgs, file: Option<&Config>, digest: &str) -> Result<Gro
         }
     };
     match compile_inline(text, Known::from(file), true) {
-        Ok(policy) => Ok(Ground { policy, leads: Vec::new() }),
+        Ok(policy) => {
+            let leads = recall::recall(&render_policy(&policy, file));
+            Ok(Ground { policy, leads: leads.map(|recalled| recalled.leads).unwrap_or_default() })
+        }
         Err(error) => Err(format!("the config that was given does not compile here: {error:?}")),
     }
 }

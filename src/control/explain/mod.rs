@@ -4,10 +4,11 @@
 mod around;
 mod copy;
 mod logged;
+mod recorded;
 pub mod show;
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -89,11 +90,7 @@ pub fn run(args: &ExplainArgs, find: Find<'_>) -> i32 {
         _ => of_request(args).map(|text| (text, 0)),
     };
     match made {
-        Ok((text, code)) => {
-            // A closed pipe is the reader's choice.
-            let _ = io::stdout().write_all(text.as_bytes());
-            code
-        }
+        Ok((text, code)) => super::put_out(text.as_bytes(), code),
         Err(message) => {
             eprintln!("{}", message.trim_end());
             1

@@ -73,6 +73,7 @@ fn status_of(error: &Value, kind: &str) -> u16 {
 /// Parts of error types and codes, the telling ones first.
 const STATUS_OF_WORD: &[(&str, u16)] = &[
     ("rate_limit", 429),
+    ("too_many_requests", 429),
     ("insufficient_quota", 429),
     ("overloaded", 503),
     ("unavailable", 503),

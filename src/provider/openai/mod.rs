@@ -5,6 +5,7 @@ mod error;
 mod messages;
 mod render;
 mod reply;
+mod responses;
 mod stream;
 pub mod usage;
 mod watch;
@@ -149,7 +150,7 @@ impl Adapter for Host {
 
     fn watch(&self, endpoint: Endpoint, withhold_usage: bool) -> Box<dyn Watch> {
         match endpoint {
-            Endpoint::Responses => Box::new(watch::ResponsesWatch::default()),
+            Endpoint::Responses => Box::new(responses::ResponsesWatch::default()),
             _ => Box::new(watch::ChatWatch::new(withhold_usage)),
         }
     }

@@ -62,7 +62,7 @@ fn choice(wire: WireChoice) -> Choice {
 }
 
 /// Text, or the texts of a list of parts. `None`: there is none.
-fn text_of(value: &Value) -> Option<String> {
+pub(super) fn text_of(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{reply, watch::ChatWatch};
+use super::{
+    reply::{self, text_of},
+    watch::ChatWatch,
+};
 use crate::{
     chat::{
         delta::{Delta, Piece},
@@ -112,16 +115,6 @@ impl ChatTranslate {
         }
         Ok(())
     }
-}
-
-/// Text, or the texts of a list of parts. `None`: there is none.
-fn text_of(value: &Value) -> Option<String> {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
-        _ => return None,
-    };
-    (!text.is_empty()).then_some(text)
 }
 
 #[derive(Deserialize)]

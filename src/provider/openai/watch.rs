@@ -230,80 +230,6 @@ impl ChoiceDelta<'_> {
     }
 }
 
-/// Watches `responses`, whose events say what they are.
-#[derive(Default)]
-pub struct ResponsesWatch {
-    in_content: bool,
-    usage: Option<Usage>,
-    model: Option<String>,
-}
-
-impl ResponsesWatch {
-    fn ended(&mut self, kind: &str, data: &[u8]) -> Seen {
-        let event: Value = serde_json::from_slice(data).unwrap_or(Value::Null);
-        let response = event.get("response").unwrap_or(&Value::Null);
-        self.usage = response.get("usage").and_then(usage::from_value).or(self.usage);
-        self.keep_model(response);
-        let failed = kind == "response.failed" || kind == "error";
-        let error = if failed { Some(responses_error(response, &event)) } else { None };
-        self.in_content |= !failed;
-        Seen { content: !failed, done: kind != "error", error, ..Seen::default() }
-    }
-
-    fn keep_model(&mut self, response: &Value) {
-        if let Some(model) = response.get("model").and_then(Value::as_str) {
-            self.model = Some(model.to_owned());
-        }
-    }
-}
-
-impl Watch for ResponsesWatch {
-    fn event(&mut self, name: &[u8], data: &[u8]) -> Seen {
-        let kind = match std::str::from_utf8(name) {
-            Ok(name) if !name.is_empty() => Cow::Borrowed(name),
-            _ => type_of(data),
-        };
-        match &*kind {
-            "response.completed" | "response.incomplete" | "response.failed" | "error" => {
-                return self.ended(&kind, data);
-            }
-            "response.created" => {
-                let event: Value = serde_json::from_slice(data).unwrap_or(Value::Null);
-                self.keep_model(event.get("response").unwrap_or(&Value::Null));
-            }
-            other => self.in_content |= other.ends_with(".delta") || other.ends_with(".done"),
-        }
-        Seen { content: self.in_content, done: data == b"[DONE]", ..Seen::default() }
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        self.usage
-    }
-
-    fn model(&self) -> Option<&str> {
-        self.model.as_deref()
-    }
-}
-
-fn responses_error(response: &Value, event: &Value) -> StreamError {
-    let wrapped = serde_json::json!({ "error": response.get("error").unwrap_or(event) });
-    error::from_event(&wrapped).unwrap_or_else(|| StreamError {
-        status: 500,
-        kind: "upstream_error".to_owned(),
-        message: "the provider reported a failed response".to_owned(),
-    })
-}
-
-/// The `type` of an event without a name line.
-fn type_of(data: &[u8]) -> Cow<'_, str> {
-    #[derive(Deserialize)]
-    struct Typed<'a> {
-        #[serde(borrow, default, rename = "type")]
-        kind: Cow<'a, str>,
-    }
-    serde_json::from_slice::<Typed<'_>>(data).map(|typed| typed.kind).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,30 +326,5 @@ mod tests {
         let last = r#"{"choices":[{"delta":{},"finish_reason":"error"}]}"#;
         let (_, seen) = chat(&[r#"{"choices":[{"delta":{"content":"x"}}]}"#, last]);
         assert_eq!(seen[1].error.as_ref().map(|error| error.status), Some(502));
-    }
-
-    #[test]
-    fn responses_streams_end_by_name_and_fail_by_name() {
-        let mut watch = ResponsesWatch::default();
-        let created = br#"{"type":"response.created","response":{"model":"gpt-5","error":null}}"#;
-        assert_eq!(watch.event(b"response.created", created), Seen::default());
-        assert!(!watch.event(b"response.output_item.added", b"{}").content);
-        assert!(watch.event(b"response.output_text.delta", b"{}").content);
-        let completed = br#"{"type":"response.completed","response":{"model":"gpt-5-x","usage":{"input_tokens":5,"output_tokens":1}}}"#;
-        assert!(watch.event(b"", completed).done);
-        assert_eq!(watch.usage().map(|usage| usage.input), Some(5));
-        assert_eq!(watch.model(), Some("gpt-5-x"));
-
-        let mut watch = ResponsesWatch::default();
-        let failed = br#"{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"slow"}}}"#;
-        let seen = watch.event(b"response.failed", failed);
-        assert_eq!(
-            seen.error.map(|error| (error.status, error.message)),
-            Some((429, "slow".into()))
-        );
-        assert!(!seen.content);
-        let seen =
-            watch.event(b"error", br#"{"type":"error","code":"server_error","message":"m"}"#);
-        assert_eq!(seen.error.map(|error| error.message), Some("m".into()));
     }
 }

@@ -28,6 +28,17 @@ fn the_documented_example_earns_only_what_this_version_lacks() {
     );
 }
 
+#[test]
+fn a_variable_as_a_shell_writes_it_is_warned_of_and_not_shown() {
+    let text = "virtual_keys: { a: { provider: openai, api_key: $OPENAI_API_KEY } }";
+    let checked = check(text, Variables::Lookup(&environment));
+    assert!(checked.config.is_some());
+    let warned: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
+    let expected = "1:40: virtual_keys.a.api_key: is taken as it stands, with its dollar: write ${NAME} for a \
+                    variable, $$ for a dollar";
+    assert_eq!(warned, [expected]);
+}
+
 /// The example without what this version lacks.
 fn implemented() -> String {
     let lacks = |line: &&str| !line.starts_with("cache:") && !line.contains("requests: 600/min");

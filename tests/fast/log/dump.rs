@@ -266,7 +266,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     {
         let mut args = Args { dirs: vec![dir.path().to_owned()], ..Args::default() };
         set(&mut args);
-        let world = World { now: UnixTime { nanos: NOON }, width: None };
+        let world = World { now: UnixTime { nanos: NOON }, width: None, stdout: false };
         let ended = run_on(&args, &world, &mut Closed);
         assert!(matches!(ended, Err(Refusal::Closed)), "{ended:?}");
     }
@@ -302,7 +302,7 @@ fn following_goes_on_across_restarts_and_torn_tails() {
         ..Args::default()
     };
     let follower = thread::spawn(move || {
-        let world = World { now: UnixTime { nanos: NOON }, width: None };
+        let world = World { now: UnixTime { nanos: NOON }, width: None, stdout: false };
         run_on(&args, &world, &mut Lines(sender, Vec::new()))
     });
     let next = || {

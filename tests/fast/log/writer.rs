@@ -16,7 +16,7 @@ use bytes::Bytes;
 use trunkline::{
     dump::Outcome,
     io::log::{
-        BodyEntry, LogWriter, Submitted,
+        BodyEntry, LogSender, LogWriter, Submitted,
         disk::{Disk, RealDisk, Row, SegmentFile, segments},
         retention::{Retention, sweep},
     },
@@ -64,6 +64,15 @@ impl SegmentFile for FullFile {
     fn sync(&self) -> io::Result<()> {
         self.file.sync()
     }
+}
+
+/// A writer on a disk that can be full, and its only sender.
+fn start_on_disk(dir: &Path) -> (LogWriter, LogSender, FullDisk) {
+    let disk = FullDisk::default();
+    let clock = Hands::at(NOON).clock();
+    let (writer, mut senders, _) =
+        LogWriter::start_on(Arc::new(disk.clone()), &settings(dir), 1, 5, clock).unwrap();
+    (writer, senders.pop().unwrap(), disk)
 }
 
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
@@ -140,11 +149,8 @@ fn restarts_share_the_directory_and_two_at_once_are_refused() {
 #[test]
 fn a_full_disk_holds_records_back_and_loses_none_once_there_is_space() {
     let dir = tempdir();
-    let disk = FullDisk::default();
-    let clock = Hands::at(NOON).clock();
-    let (writer, mut senders, _) =
-        LogWriter::start_on(Arc::new(disk.clone()), &settings(dir.path()), 1, 5, clock).unwrap();
-    let sender = &mut senders[0];
+    let (writer, mut sender, disk) = start_on_disk(dir.path());
+    let sender = &mut sender;
     let counters = writer.counters();
     for number in 0..10 {
         assert_eq!(submit(sender, sample(number)), Submitted::Queued);
@@ -168,11 +174,8 @@ fn a_full_disk_holds_records_back_and_loses_none_once_there_is_space() {
 #[test]
 fn a_disk_that_stays_full_costs_counted_records_and_provable_gaps() {
     let dir = tempdir();
-    let disk = FullDisk::default();
-    let clock = Hands::at(NOON).clock();
-    let (writer, mut senders, _) =
-        LogWriter::start_on(Arc::new(disk.clone()), &settings(dir.path()), 1, 5, clock).unwrap();
-    let sender = &mut senders[0];
+    let (writer, mut sender, disk) = start_on_disk(dir.path());
+    let sender = &mut sender;
     let counters = writer.counters();
     assert_eq!(submit(sender, sample(0)), Submitted::Queued);
     wait_until("it is written", || counters.stats().written == 1);
@@ -211,13 +214,10 @@ fn a_disk_that_stays_full_costs_counted_records_and_provable_gaps() {
 #[test]
 fn what_a_full_disk_never_took_is_counted_as_lost_at_the_stop() {
     let dir = tempdir();
-    let disk = FullDisk::default();
-    let clock = Hands::at(NOON).clock();
-    let (writer, mut senders, _) =
-        LogWriter::start_on(Arc::new(disk.clone()), &settings(dir.path()), 1, 5, clock).unwrap();
+    let (writer, mut sender, disk) = start_on_disk(dir.path());
     disk.set(true);
     for number in 0..100 {
-        assert_eq!(submit(&mut senders[0], sample(number)), Submitted::Queued);
+        assert_eq!(submit(&mut sender, sample(number)), Submitted::Queued);
     }
     let summary = writer.stop();
     assert_eq!((summary.written, summary.lost), (0, 100));

@@ -1,6 +1,6 @@
 //! Small builders of policies, configurations and providers for the policy tests.
 
-use std::{borrow::Cow, collections::HashMap, path::PathBuf};
+use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 use trunkline::{
@@ -11,8 +11,7 @@ use trunkline::{
     },
     chat::{reply::Reply, request::Request, usage::Usage},
     config::{
-        Allow, ApiKey, Config, CustomHosts, Ids, Limits, NamedConfig, Origin, Timeouts, VirtualKey,
-        Workers,
+        Allow, ApiKey, Config, NamedConfig, Origin, VirtualKey,
         condition::{Clause, Condition, Fact, Test, Then},
         policy::{Balance, Leaf, Node, NodeKind, Policy, Retry, Watched},
     },
@@ -264,28 +263,7 @@ pub fn paths(tried: &[Tried]) -> Vec<&str> {
 
 /// A configuration with nothing in it, closed.
 pub fn config() -> Config {
-    Config {
-        digest: [0; 32],
-        listen: "127.0.0.1:8787".parse().unwrap(),
-        tls: None,
-        admin: None,
-        workers: Workers::Auto,
-        state: PathBuf::new(),
-        open: false,
-        open_on_purpose: false,
-        virtual_keys: Vec::new(),
-        configs: Vec::new(),
-        api_keys: Vec::new(),
-        virtual_key_ids: Ids::default(),
-        config_ids: Ids::default(),
-        api_key_ids: HashMap::new(),
-        log: None,
-        limits: Limits::default(),
-        timeouts: Timeouts::default(),
-        custom_hosts: CustomHosts::default(),
-        slow_request: None,
-        edge: Default::default(),
-    }
+    Config { open: false, admin: None, log: None, ..Config::open_defaults() }
 }
 
 pub fn add_virtual_key(

@@ -62,14 +62,16 @@ impl Answer {
             let json: Value = serde_json::from_slice(&self.body).unwrap_or_default();
             let openai = json["choices"][0]["message"]["content"].as_str();
             let anthropic = json["content"][0]["text"].as_str();
-            return openai.or(anthropic).unwrap_or_default().to_owned();
+            let responses = json["output"][0]["content"][0]["text"].as_str();
+            return openai.or(anthropic).or(responses).unwrap_or_default().to_owned();
         }
         let mut said = String::new();
         for (_, data) in self.events() {
             let json: Value = serde_json::from_str(&data).unwrap_or_default();
             let openai = json["choices"][0]["delta"]["content"].as_str();
             let anthropic = json["delta"]["text"].as_str();
-            said.push_str(openai.or(anthropic).unwrap_or_default());
+            let responses = json["delta"].as_str();
+            said.push_str(openai.or(anthropic).or(responses).unwrap_or_default());
         }
         said
     }
@@ -85,7 +87,8 @@ impl Answer {
             // Most are none, and need not be parsed to see that.
             text.contains("\"error\"").then_some(())?;
             let json: Value = serde_json::from_str(text).ok()?;
-            json["error"]["type"].as_str().map(str::to_owned)
+            let on_top = json["code"].as_str().filter(|_| json["type"] == "error");
+            json["error"]["type"].as_str().or(on_top).map(str::to_owned)
         };
         match self.is_stream() {
             false => kind(&self.text()),
@@ -99,7 +102,7 @@ impl Answer {
         let events = self.events();
         let rest = events.iter().map(|(_, data)| data.len() + 8).sum::<usize>();
         let finishes = |data: &str| data.contains("\"finish_reason\":\"");
-        events.iter().any(|(name, data)| data == "[DONE]" || name == "message_stop")
+        events.iter().any(|(name, data)| data == "[DONE]" || STOPS.contains(&&**name))
             || self.complete
                 && rest == self.body.len()
                 && events.iter().any(|(_, data)| finishes(data))
@@ -127,6 +130,9 @@ impl Answer {
         }
     }
 }
+
+/// Events that end a stream by their name.
+const STOPS: [&str; 2] = ["message_stop", "response.completed"];
 
 /// The answer at the start of `bytes` as far as it is there, and how many bytes it takes. `None`: not even its head.
 pub fn parse(bytes: &[u8], ended: Option<Ended>) -> Option<(Answer, usize)> {

@@ -118,6 +118,11 @@ pub fn messages(words: &str, stream: bool) -> Vec<u8> {
     post("/v1/messages", "anthropic-version: 2023-06-01\r\n", &body)
 }
 
+/// The same by OpenAI's Responses API.
+pub fn responses(words: &str, stream: bool) -> Vec<u8> {
+    post("/v1/responses", "", &json!({"model": "m", "stream": stream, "input": words}))
+}
+
 /// A request to the config `main`. `headers` are whole lines.
 pub fn post(path: &str, headers: &str, body: &Value) -> Vec<u8> {
     let body = body.to_string();

@@ -2,12 +2,20 @@
 
 use super::{Gate, Setup, client, target::*};
 
+/// In which words an answer is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Chat,
+    Messages,
+    Responses,
+}
+
 /// How an answer is asked for and made.
 struct Case {
     provider: &'static str,
     stream: bool,
     script: &'static str,
-    messages: bool,
+    asks: Asks,
     /// The cuts that are tried, unless every byte is asked for: one in so many.
     every: usize,
 }
@@ -19,9 +27,10 @@ impl Case {
     }
 
     fn request(&self) -> Vec<u8> {
-        match self.messages {
-            true => client::messages("hi", self.stream),
-            false => client::chat("hi", self.stream),
+        match self.asks {
+            Asks::Chat => client::chat("hi", self.stream),
+            Asks::Messages => client::messages("hi", self.stream),
+            Asks::Responses => client::responses("hi", self.stream),
         }
     }
 
@@ -36,7 +45,7 @@ impl Case {
         let gate = self.gate();
         let mut answered = 0;
         // A cut in a head is the same for all of them: two of them try those.
-        let from = if self.messages || self.provider == "anthropic" { 150 } else { 0 };
+        let from = if self.asks != Asks::Chat || self.provider == "anthropic" { 150 } else { 0 };
         let every = if std::env::var_os("SIM_EVERY_BYTE").is_some() { 1 } else { self.every };
         // A stream may be cut behind the finish, in its usage and its end marker.
         let enough = if self.stream { 500 } else { 5 };
@@ -68,68 +77,74 @@ impl Case {
 
 #[test]
 fn of_a_plain_answer() {
-    Case { provider: "openai", stream: false, script: "", messages: false, every: 1 }
+    Case { provider: "openai", stream: false, script: "", asks: Asks::Chat, every: 1 }
         .cut_everywhere();
 }
 
 #[test]
 fn of_a_plain_answer_in_chunks() {
     let script = "framing=chunked&split=100";
-    Case { provider: "openai", stream: false, script, messages: false, every: 3 }.cut_everywhere();
+    Case { provider: "openai", stream: false, script, asks: Asks::Chat, every: 3 }.cut_everywhere();
 }
 
 #[test]
 fn of_a_plain_answer_that_ends_where_the_connection_does() {
     let script = "framing=close";
-    Case { provider: "openai", stream: false, script, messages: false, every: 3 }.cut_everywhere();
+    Case { provider: "openai", stream: false, script, asks: Asks::Chat, every: 3 }.cut_everywhere();
 }
 
 #[test]
 fn of_a_stream() {
-    Case { provider: "openai", stream: true, script: "", messages: false, every: 1 }
+    Case { provider: "openai", stream: true, script: "", asks: Asks::Chat, every: 1 }
         .cut_everywhere();
 }
 
 #[test]
 fn of_a_stream_that_ends_where_the_connection_does() {
     let script = "framing=close";
-    Case { provider: "openai", stream: true, script, messages: false, every: 3 }.cut_everywhere();
+    Case { provider: "openai", stream: true, script, asks: Asks::Chat, every: 3 }.cut_everywhere();
 }
 
 #[test]
 fn of_an_anthropic_stream() {
-    Case { provider: "anthropic", stream: true, script: "", messages: true, every: 1 }
+    Case { provider: "anthropic", stream: true, script: "", asks: Asks::Messages, every: 1 }
+        .cut_everywhere();
+}
+
+#[test]
+fn of_a_stream_of_the_responses_api() {
+    Case { provider: "openai", stream: true, script: "", asks: Asks::Responses, every: 3 }
         .cut_everywhere();
 }
 
 #[test]
 fn of_a_translated_answer() {
-    Case { provider: "anthropic", stream: false, script: "", messages: false, every: 3 }
+    Case { provider: "anthropic", stream: false, script: "", asks: Asks::Chat, every: 3 }
         .cut_everywhere();
 }
 
 #[test]
 fn of_a_translated_answer_that_ends_where_the_connection_does() {
     let script = "framing=close";
-    Case { provider: "anthropic", stream: false, script, messages: false, every: 3 }
+    Case { provider: "anthropic", stream: false, script, asks: Asks::Chat, every: 3 }
         .cut_everywhere();
 }
 
 #[test]
 fn of_a_translated_stream() {
-    Case { provider: "anthropic", stream: true, script: "", messages: false, every: 1 }
+    Case { provider: "anthropic", stream: true, script: "", asks: Asks::Chat, every: 1 }
         .cut_everywhere();
 }
 
 #[test]
 fn of_a_stream_translated_the_other_way() {
-    Case { provider: "openai", stream: true, script: "", messages: true, every: 3 }
+    Case { provider: "openai", stream: true, script: "", asks: Asks::Messages, every: 3 }
         .cut_everywhere();
 }
 
 #[test]
 fn of_an_answer_translated_the_other_way() {
-    Case { provider: "openai", stream: false, script: "", messages: true, every: 3 }
+    Case { provider: "openai", stream: false, script: "", asks: Asks::Messages, every: 3 }
         .cut_everywhere();
 }
 
