@@ -1,11 +1,9 @@
 //! From the text of a configuration file to a [`Config`], or to everything that is wrong with it at once.
 
-use std::collections::HashMap;
-
 use crate::base::ids::ConfigId;
 
 use super::{
-    Config, CustomHosts, NamedConfig, bounds,
+    Config, CustomHosts, Ids, NamedConfig, bounds,
     compile::{Known, compile_named},
     edge,
     keyring::{self, References, VirtualKeys},
@@ -87,8 +85,8 @@ fn configs(
     keys: &VirtualKeys,
     custom_hosts: &CustomHosts,
     report: &mut Report,
-) -> (Vec<Option<NamedConfig>>, HashMap<String, ConfigId>) {
-    let (mut configs, mut ids) = (Vec::new(), HashMap::new());
+) -> (Vec<Option<NamedConfig>>, Ids<ConfigId>) {
+    let (mut configs, mut ids) = (Vec::new(), Ids::default());
     let Some(section) = root.get("configs").filter(|section| report.map(section)) else {
         return (configs, ids);
     };

@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
+
 use crate::{
     base::{
         ids::{ApiKeyId, ConfigId, VirtualKeyId},
@@ -22,21 +24,24 @@ use super::{
     values,
 };
 
+/// Names to ids. Callers look names up and add none, so the fast hasher will do.
+pub type Ids<Id> = HashMap<String, Id, RandomState>;
+
 /// The virtual keys of a file. One with mistakes is there too, so that references to it are no second mistake.
 #[derive(Default)]
 pub struct VirtualKeys {
     /// By id.
     pub keys: Vec<VirtualKey>,
     /// Names to ids.
-    pub ids: HashMap<String, VirtualKeyId>,
+    pub ids: Ids<VirtualKeyId>,
 }
 
 /// What an API key may refer to.
 pub struct References<'a> {
     /// Names of virtual keys.
-    pub virtual_key_ids: &'a HashMap<String, VirtualKeyId>,
+    pub virtual_key_ids: &'a Ids<VirtualKeyId>,
     /// Names of configs.
-    pub config_ids: &'a HashMap<String, ConfigId>,
+    pub config_ids: &'a Ids<ConfigId>,
 }
 
 /// Reads `virtual_keys`.

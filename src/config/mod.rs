@@ -40,6 +40,7 @@ use crate::{
     provider::Adapter,
 };
 use edge::Edge;
+pub use keyring::Ids;
 use policy::Policy;
 
 /// One immutable state of all configuration.
@@ -68,9 +69,9 @@ pub struct Config {
     /// By id.
     pub api_keys: Vec<ApiKey>,
     /// Names to ids.
-    pub virtual_key_ids: HashMap<String, VirtualKeyId>,
+    pub virtual_key_ids: Ids<VirtualKeyId>,
     /// Names to ids.
-    pub config_ids: HashMap<String, ConfigId>,
+    pub config_ids: Ids<ConfigId>,
     /// SHA-256 of the key to its id.
     pub api_key_ids: HashMap<[u8; 32], ApiKeyId>,
     /// The request log; `None` is off.
@@ -103,8 +104,8 @@ impl Config {
             virtual_keys: Vec::new(),
             configs: Vec::new(),
             api_keys: Vec::new(),
-            virtual_key_ids: HashMap::new(),
-            config_ids: HashMap::new(),
+            virtual_key_ids: Ids::default(),
+            config_ids: Ids::default(),
             api_key_ids: HashMap::new(),
             log: Some(Log::default()),
             limits: Limits::default(),

@@ -67,15 +67,15 @@ pub struct Entry<'e> {
     /// Bytes to the client.
     pub client_bytes_out: u64,
     /// The client's address and port.
-    pub client_address: Rc<str>,
+    pub client_address: Option<Rc<str>>,
     /// The trace id that the client gave; empty: the request's id serves as one.
     pub trace_id: Text<'e>,
     /// Metadata, the API key's own included.
     pub metadata: Metadata<'e>,
     /// Parameters dropped in translation.
-    pub dropped_params: SmallVec<[Cow<'static, str>; 2]>,
+    pub dropped_params: Vec<String>,
     /// The conditions that chose a target: `config.conditions[1] -> name`.
-    pub conditions: SmallVec<[String; 1]>,
+    pub conditions: Vec<String>,
     /// Targets whose breaker was open when the plan was made.
     pub open_breakers: Vec<String>,
     /// What the balances saw.
@@ -141,15 +141,21 @@ impl<'e> Entry<'e> {
         sequence: u64,
         use_it: impl FnOnce(&RecordRef<'_>) -> T,
     ) -> T {
-        let attempts: SmallVec<[AttemptRef<'_>; 2]> = lent(&self.attempts, Attempt::borrowed);
+        let (only, several): ([AttemptRef<'_>; 1], Vec<AttemptRef<'_>>);
+        let attempts = match &*self.attempts {
+            [attempt] => {
+                only = [attempt.borrowed()];
+                &only[..]
+            }
+            attempts => {
+                several = attempts.iter().map(Attempt::borrowed).collect();
+                &several[..]
+            }
+        };
         let metadata: SmallVec<[(&str, &str); 4]> =
             lent(&self.metadata, |(name, value)| (&**name, &**value));
-        let dropped: SmallVec<[&str; 4]> = lent(&self.dropped_params, |name| &**name);
-        let conditions: SmallVec<[&str; 2]> = lent(&self.conditions, String::as_str);
-        let open_breakers: SmallVec<[&str; 2]> = lent(&self.open_breakers, String::as_str);
         let balance: SmallVec<[(&str, u64); 2]> =
             lent(&self.balance, |(label, amount)| (&**label, *amount));
-        let guardrails: SmallVec<[&str; 2]> = lent(&self.guardrails, String::as_str);
         let own_trace = self.request_id.digits();
         let last = self.attempts.last();
         use_it(&RecordRef {
@@ -174,7 +180,7 @@ impl<'e> Entry<'e> {
             error_source: self.fault.as_ref().map_or("", |fault| fault.source.as_str()),
             error_kind: self.fault.as_ref().map_or("", |fault| kind_word(fault.kind)),
             error_message: self.fault.as_ref().map_or("", |fault| &fault.message),
-            attempts: &attempts,
+            attempts,
             cache_status: "DISABLED",
             usage: self.usage.as_ref().map(usage_record),
             cost_pico_usd: self.cost.and_then(|cost| cost.amount).map(|amount| amount.0),
@@ -182,15 +188,15 @@ impl<'e> Entry<'e> {
             price_table: self.cost.map_or("", |_| crate::policy::price::TABLE),
             client_bytes_in: self.client_bytes_in,
             client_bytes_out: self.client_bytes_out,
-            client_address: &self.client_address,
+            client_address: self.client_address.as_deref().unwrap_or_default(),
             trace_id: if self.trace_id.is_empty() { own_trace.as_str() } else { &self.trace_id },
             metadata: &metadata,
-            dropped_params: &dropped,
-            conditions: &conditions,
-            open_breakers: &open_breakers,
+            dropped_params: &self.dropped_params,
+            conditions: &self.conditions,
+            open_breakers: &self.open_breakers,
             balance: &balance,
             omitted: 0,
-            guardrails: &guardrails,
+            guardrails: &self.guardrails,
             stream: self.stream,
             truncated: self.truncated,
             client_gone: self.client_gone,
@@ -209,6 +215,24 @@ fn lent<'a, T, A: smallvec::Array>(list: &'a [T], lend: impl Fn(&'a T) -> A::Ite
 }
 
 impl Attempt<'_> {
+    /// One that begins at `started`. Written out: an `Rc<str>` of no text, as its default has one, is an allocation.
+    #[must_use]
+    pub fn begun(target: Rc<str>, started: u64) -> Self {
+        Attempt {
+            target,
+            provider: "",
+            virtual_key: Text::default(),
+            credential: Text::default(),
+            model: Text::default(),
+            status: 0,
+            started,
+            ended: 0,
+            left: "",
+            detail: Text::default(),
+            role: "",
+        }
+    }
+
     fn borrowed(&self) -> AttemptRef<'_> {
         AttemptRef {
             target: &self.target,

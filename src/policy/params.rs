@@ -30,18 +30,18 @@ pub fn pruned<'l>(leaf: &'l Leaf, body: &[u8], fields: &Fields) -> Pruned<'l> {
     pruned
 }
 
-/// The edits that a config asks for, in the order in which they are to be applied.
+/// The edits that a config asks for, in the order in which they are to be applied. Most ask for none.
 #[must_use]
 pub fn edits<'e>(
     leaf: &'e Leaf,
     body: &[u8],
     fields: &Fields,
     pruned: &'e Pruned<'_>,
-) -> SmallVec<[Edit<'e>; 8]> {
+) -> Vec<Edit<'e>> {
     let set = |(name, raw): &'e (String, String)| Edit::Set { name, raw_json: raw.as_bytes() };
     let missing = |(name, _): &&(String, String)| fields.find(body, name).is_none();
     let defaults = leaf.default_params.iter().filter(missing).map(set);
-    let mut edits: SmallVec<[Edit<'e>; 8]> = defaults.collect();
+    let mut edits: Vec<Edit<'e>> = defaults.collect();
     edits.extend(leaf.override_params.iter().map(set));
     edits.extend(pruned.iter().map(|(name, value)| Edit::Set { name, raw_json: value }));
     let whole = leaf.drop_params.iter().filter(|path| path.rest.is_empty());

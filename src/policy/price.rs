@@ -140,7 +140,7 @@ impl Rates {
 fn row(provider: &str, model: &str, at: UnixTime) -> Option<&'static Row> {
     let names = VERSION_SUFFIX_BYTES.iter().filter_map(|length| {
         let (name, suffix) = model.split_at_checked(model.len().checked_sub(*length)?)?;
-        is_version_suffix(suffix).then_some(name)
+        is_version_suffix(suffix.as_bytes()).then_some(name)
     });
     names
         .filter_map(|name| ROWS_BY_NAME.get(name))
@@ -164,11 +164,15 @@ static ROWS_BY_NAME: LazyLock<HashMap<&str, Vec<&Row>, RandomState>> = LazyLock:
 const VERSION_SUFFIX_BYTES: [usize; 4] = [0, 7, 9, 11];
 
 /// Nothing, `-latest`, `-2025-08-07`, `-20250807` or `@20250807`: the same model by a fuller name.
-fn is_version_suffix(suffix: &str) -> bool {
-    let Some(version) = suffix.strip_prefix(['-', '@']) else { return suffix.is_empty() };
-    let digits = version.bytes().filter(u8::is_ascii_digit).count();
-    let dashes = version.bytes().filter(|byte| *byte == b'-').count();
-    version == "latest" || (digits == 8 && matches!(dashes, 0 | 2) && version.len() == 8 + dashes)
+fn is_version_suffix(suffix: &[u8]) -> bool {
+    let version = match suffix {
+        [] => return true,
+        [b'-' | b'@', version @ ..] => version,
+        _ => return false,
+    };
+    let digits = version.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let dashes = version.iter().filter(|byte| **byte == b'-').count();
+    version == b"latest" || (digits == 8 && matches!(dashes, 0 | 2) && version.len() == 8 + dashes)
 }
 
 const NONE: Rates = Rates {

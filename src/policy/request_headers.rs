@@ -16,6 +16,9 @@ pub fn parse<'r>(
 ) -> Result<RequestOptions<'r>, Fault> {
     let mut found: SmallVec<[Found<'r>; 8]> = SmallVec::new();
     for (name, value) in headers {
+        if !matches!(name, [b'x' | b'X', b'-', ..]) {
+            continue; // most headers leave here
+        }
         if let Some((spelling, suffix)) = split(name) {
             add(&mut found, Found { spelling, suffix, value: value.trim_ascii() })?;
         }
@@ -198,9 +201,6 @@ impl<'r> Found<'r> {
 }
 
 fn split(name: &[u8]) -> Option<(Spelling, &[u8])> {
-    if !matches!(name, [b'x' | b'X', b'-', ..]) {
-        return None; // most headers leave here
-    }
     let after = |prefix: &[u8]| {
         let (head, suffix) = name.split_at_checked(prefix.len())?;
         head.eq_ignore_ascii_case(prefix).then_some(suffix)

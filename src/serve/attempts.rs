@@ -359,11 +359,7 @@ pub(super) fn begun<'e>(
     leaf: LeafRef<'_>,
     started: Instant,
 ) -> AttemptEntry<'e> {
-    AttemptEntry {
-        target: Rc::from(leaf.path),
-        started: entry.at(started),
-        ..AttemptEntry::default()
-    }
+    AttemptEntry::begun(Rc::from(leaf.path), entry.at(started))
 }
 
 fn note_times(entry: &mut Entry<'_>, notes: &mut Notes<'_>, times: &Milestones) {

@@ -1,6 +1,8 @@
 //! The commit point: an answer becomes the client's, and what only another try would need is let go. An answer that is
 //! written anew is written here.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{
@@ -70,7 +72,8 @@ impl<'e> Attempts<'_, 'e> {
     ) -> Committed<N> {
         if !tried.dropped.is_empty() {
             notes.dropped_params = tried.dropped.join(",");
-            entry.dropped_params = std::mem::take(&mut tried.dropped).into_iter().collect();
+            entry.dropped_params =
+                std::mem::take(&mut tried.dropped).into_iter().map(Cow::into_owned).collect();
         }
         let basis = match text {
             Some(_) => Basis::Nothing, // what it used is noted

@@ -18,7 +18,7 @@ use crate::{
         units::{Instant, UnixTime},
     },
     io::net::{Net, Reader, Writer},
-    wire::head::{Framing, HeadError, HeadLimits, Progress, RequestHead},
+    wire::head::{Framing, HeadError, HeadLimits, Progress, RequestHead, Span},
 };
 
 /// A request whose head has arrived.
@@ -54,7 +54,7 @@ impl Incoming {
 
     /// The first value of a header, if it is text. Lower-case name.
     pub fn header<'a>(&'a self, name: &str) -> Option<&'a str> {
-        std::str::from_utf8(self.head().find(self.bytes(), name)?).ok()
+        self.seen.text(self.head().find_span(self.bytes(), name)?)
     }
 
     /// The same as a function, for those who look several up.
@@ -64,24 +64,24 @@ impl Incoming {
 
     /// The path, without the query.
     pub fn path(&self) -> &str {
-        text(self.head().path.of(self.bytes()))
+        self.text(self.head().path)
     }
 
     /// The query, with its question mark; empty if there is none.
     pub fn query(&self) -> &str {
-        let target = text(self.head().target.of(self.bytes()));
+        let target = self.text(self.head().target);
         target.find('?').map_or("", |at| &target[at..])
     }
 
     /// The method as written.
     pub fn method(&self) -> &str {
-        text(self.head().method_text.of(self.bytes()))
+        self.text(self.head().method_text)
     }
-}
 
-/// Method and target are ASCII by the parser's rules.
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
+    /// Method and target are ASCII by the parser's rules.
+    fn text(&self, part: Span) -> &str {
+        self.seen.text(part).unwrap_or_default()
+    }
 }
 
 /// Whether the connection may carry another request.

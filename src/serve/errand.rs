@@ -131,7 +131,7 @@ fn request(errand: &Errand<'_>) -> Result<Vec<Bytes>, RenderError> {
 async fn send<R: crate::io::net::Reader, W: Writer>(
     mut upstream: Upstream<R, W>,
     attempt: &Attempt<'_>,
-) -> Result<Answer<R, W>, String> {
+) -> Result<Box<Answer<R, W>>, String> {
     let mut list = std::mem::take(&mut upstream.spare);
     list.extend(attempt.request.iter().cloned());
     let (written, list) = upstream.writer.write(list).await;
@@ -162,9 +162,9 @@ async fn send<R: crate::io::net::Reader, W: Writer>(
     }
 }
 
-fn answer<R, W>(upstream: Upstream<R, W>, head: ResponseHead, bytes: Bytes) -> Answer<R, W> {
+fn answer<R, W>(upstream: Upstream<R, W>, head: ResponseHead, bytes: Bytes) -> Box<Answer<R, W>> {
     let body = BodyReader::new(head.framing);
-    Answer { upstream, head, bytes, body, request_complete: true }
+    Box::new(Answer { upstream, head, bytes, body, request_complete: true })
 }
 
 /// Reads the body as far as it may go, and gives the connection back.

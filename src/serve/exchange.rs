@@ -37,7 +37,7 @@ use crate::{
         key::{self, Caller},
         plan::plan_with,
         request_headers::{self, merge_metadata},
-        target::{self, Asked, PolicyRef},
+        target::{Asked, PolicyRef},
     },
     wire::{head::Framing, record},
 };
@@ -77,7 +77,8 @@ async fn logged<N: Net, R: Reader, W: Writer>(
         Ok(call) => call.dialect,
         Err(_) => dialect_of(incoming.path().strip_prefix("/v1").unwrap_or_default()),
     };
-    let mut entry = begin(client, incoming, &epoch, dialect);
+    let mut entry = Entry::default();
+    begin(&mut entry, client, incoming, &epoch, dialect);
     let mut notes = begin_notes(&entry, Sharing::of(incoming, &epoch.config));
     let sent_before = client.sent;
     let outcome = match call {
@@ -189,7 +190,7 @@ async fn settle<'e, N: Net, R: Reader, W: Writer>(
     }
     let core = Rc::clone(&client.core);
     let rules = TargetRules::new(&core, config, &options);
-    let choice = target::choose(asked, &rules.lookups())?;
+    let choice = rules.choose(asked)?;
     entry.config = match &choice.policy {
         PolicyRef::Named(id, _) => Cow::Borrowed(&config.configs[id.0 as usize].name),
         _ => Cow::Owned(choice.config_label.clone().into_owned()),
@@ -238,29 +239,26 @@ fn identify<'e>(incoming: &'e Incoming, epoch: &Epoch) -> Result<Caller<'e>, Fau
     Ok(caller)
 }
 
+/// Fills in what is known of a request from the start. The entry is large, and lies where it stays.
 fn begin<'e, N: Net, R: Reader, W: Writer>(
+    entry: &mut Entry<'e>,
     client: &Client<N, R, W>,
     incoming: &'e Incoming,
     epoch: &Epoch,
     dialect: Dialect,
-) -> Entry<'e> {
+) {
     let net = &client.core.net;
     let id = u128::from(net.random()) << 64 | u128::from(net.random());
-    let mut entry = Entry {
-        request_id: RequestId(id),
-        accepted: incoming.accepted,
-        accepted_unix: incoming.accepted_unix,
-        epoch: epoch.number,
-        seed: net.random(),
-        dialect: Some(dialect),
-        method: Cow::Borrowed(incoming.method()),
-        path: Cow::Borrowed(incoming.path()),
-        client_address: peer::address(client, incoming, &epoch.config),
-        attempts: Vec::with_capacity(1), // few need more, and left to itself a list makes room for four
-        ..Entry::default()
-    };
+    entry.request_id = RequestId(id);
+    (entry.accepted, entry.accepted_unix) = (incoming.accepted, incoming.accepted_unix);
+    (entry.epoch, entry.seed) = (epoch.number, net.random());
+    entry.dialect = Some(dialect);
+    entry.method = Cow::Borrowed(incoming.method());
+    entry.path = Cow::Borrowed(incoming.path());
+    entry.client_address = Some(peer::address(client, incoming, &epoch.config));
+    // Few need more, and left to itself a list makes room for four.
+    entry.attempts = Vec::with_capacity(1);
     entry.times.head = entry.at(incoming.head_at);
-    entry
 }
 
 fn begin_notes<'e>(entry: &Entry<'e>, sharing: Sharing<'e>) -> Notes<'e> {

@@ -34,7 +34,7 @@ use crate::{
         plan::plan_with,
         request_headers::{self, merge_metadata},
         resolve::ResolvedTarget,
-        target::{self, Asked, Choice},
+        target::{Asked, Choice},
     },
     provider::Fit,
     wire::head::{HeadLimits, Progress, parse_request},
@@ -210,7 +210,7 @@ fn fill(imagined: &Imagined<'_>, ground: &Ground<'_>, told: &mut Told) -> Result
         return Ok(());
     }
     let rules = TargetRules::of(ground.listeners, config, &options);
-    let choice = target::choose(asked, &rules.lookups())?;
+    let choice = rules.choose(asked)?;
     told.config = choice.config_label.clone().into_owned();
     let facts = Facts {
         fixed_metadata: api_key.map_or(&[], |key| &key.metadata),

@@ -14,7 +14,7 @@ use crate::{
     base::limits,
     policy::key::Caller,
     wire::{
-        head::{HeadError, HeadLimits, Progress, RequestHead, parse_request},
+        head::{HeadError, HeadLimits, Progress, RequestHead, Span, parse_request},
         seen::{Again, SeenHead},
     },
 };
@@ -30,6 +30,8 @@ pub struct Heads {
 /// A head, and what was learnt from it in an epoch. An exchange holds it for as long as it runs.
 pub struct Seen {
     parsed: SeenHead,
+    /// Its bytes as text, which nearly all are: what is read of it over and over need not be checked each time.
+    text: Option<Box<str>>,
     /// Of all of it but the length, by a secret of this core's.
     hash: u64,
     /// In which epoch it authenticated whom.
@@ -45,7 +47,8 @@ impl Seen {
     }
 
     fn hashed(parsed: SeenHead, hash: u64) -> Rc<Seen> {
-        Rc::new(Seen { parsed, hash, caller: Cell::new(None), written: RefCell::default() })
+        let text = std::str::from_utf8(parsed.bytes()).ok().map(Box::from);
+        Rc::new(Seen { parsed, text, hash, caller: Cell::new(None), written: RefCell::default() })
     }
 
     /// The head, but for its length and framing.
@@ -56,6 +59,14 @@ impl Seen {
     /// Its bytes, as they came the first time.
     pub fn bytes(&self) -> &[u8] {
         self.parsed.bytes()
+    }
+
+    /// A part of it, if that is text.
+    pub fn text(&self, part: Span) -> Option<&str> {
+        match &self.text {
+            Some(text) => text.get(part.range()),
+            None => std::str::from_utf8(part.of(self.bytes())).ok(),
+        }
     }
 
     /// Who this head has authenticated in that epoch. Whether the key still holds is to be asked each time.
@@ -131,4 +142,29 @@ impl Heads {
 
 fn place_of(hash: u64) -> usize {
     (hash % limits::SEEN_HEADS_MAX as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(head: &[u8]) -> Rc<Seen> {
+        let parsed = parse_request(head, &mut Progress::default(), &HeadLimits::default());
+        Seen::new(parsed.expect("a good head").expect("a whole one"), Bytes::copy_from_slice(head))
+    }
+
+    /// A head with a value that is no text is read part by part.
+    #[test]
+    fn parts_are_text_where_they_are_whatever_stands_beside_them() {
+        for (beside, text) in [(&b"b"[..], Some("b")), ("é".as_bytes(), Some("é")), (b"\xe9", None)]
+        {
+            let lines = [b"GET /v1/models HTTP/1.1\r\nhost: a\r\nx: ", beside, b"\r\n\r\n"];
+            let seen = seen(&lines.concat());
+            let value = |name: &str| seen.text(seen.head().find_span(seen.bytes(), name)?);
+            assert_eq!(seen.text(seen.head().path), Some("/v1/models"));
+            assert_eq!(value("host"), Some("a"));
+            assert_eq!(value("x"), text);
+            assert_eq!(value("y"), None);
+        }
+    }
 }

@@ -332,7 +332,7 @@ fn copied<N: Net>(core: &Core<N>, of: &Entry<'_>, attempt: AttemptEntry<'_>) -> 
         path: owned(&of.path),
         requested_model: owned(&of.requested_model),
         attempts: vec![attempt],
-        client_address: Rc::clone(&of.client_address),
+        client_address: of.client_address.clone(),
         trace_id,
         metadata: of.metadata.iter().map(|(name, value)| (owned(name), owned(value))).collect(),
         mirror: true,

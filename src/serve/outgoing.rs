@@ -183,14 +183,14 @@ impl StreamOptions {
     fn of(sources: &Sources<'_>, body: &Bytes, fields: &Fields) -> StreamOptions {
         let value = |name: &str| params::effective(sources.leaf, body, fields, name);
         let stream = value("stream").and_then(json::as_bool) == Some(true);
-        let given = value("stream_options").filter(|raw| !json::is_null(raw));
         let mut options = StreamOptions {
             stream,
             // Dropped by the config: the provider does not take the field at all.
             include_usage: params::drops(sources.leaf, "stream_options"),
             with_usage: Cow::Borrowed(b"{\"include_usage\":true}"),
         };
-        if let Some(raw) = given.filter(|_| stream) {
+        let given = if stream { value("stream_options") } else { None };
+        if let Some(raw) = given.filter(|raw| !json::is_null(raw)) {
             options.read(raw);
         }
         options

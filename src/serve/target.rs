@@ -10,23 +10,21 @@ use crate::{
         Config, Origin,
         compile::{InlineError, Known, compile_inline},
         hosts::{self, HostRefused},
-        policy::Policy,
     },
     io::{machine, net::Net},
-    policy::{request_headers::RequestOptions, target::Lookups},
-    provider::{self, Adapter},
+    policy::{
+        request_headers::RequestOptions,
+        target::{self, Asked, Choice, Lookups},
+    },
+    provider,
 };
-
-type Compile<'c> = Box<dyn Fn(&str) -> Result<Policy, Fault> + 'c>;
-type CheckHost<'c> = Box<dyn Fn(&str) -> Result<Origin, Fault> + 'c>;
 
 /// The rules for what a request may name.
 pub struct TargetRules<'c> {
     config: &'c Config,
     listeners: &'c [SocketAddr],
-    provider: fn(&str) -> Option<&'static dyn Adapter>,
-    compile: Compile<'c>,
-    host: CheckHost<'c>,
+    /// Whether the request's headers name a provider or a virtual key.
+    target_named: bool,
 }
 
 impl<'c> TargetRules<'c> {
@@ -46,23 +44,21 @@ impl<'c> TargetRules<'c> {
         options: &RequestOptions<'_>,
     ) -> TargetRules<'c> {
         let target_named = options.provider.is_some() || options.virtual_key.is_some();
-        TargetRules {
-            config,
-            listeners,
-            provider: provider::by_name,
-            compile: Box::new(move |text| {
-                compile_inline(text, Known::from(config), target_named).map_err(invalid_config)
-            }),
-            host: Box::new(|url| {
-                hosts::check_custom_host(url, &config.custom_hosts, config.open_on_loopback())
-                    .map_err(|_| refused_name())
-            }),
-        }
+        TargetRules { config, listeners, target_named }
     }
 
-    /// For [`crate::policy::target::choose`].
-    pub fn lookups(&self) -> Lookups<'_> {
-        Lookups { provider: &self.provider, compile: &*self.compile, host: &*self.host }
+    /// Chooses the policy of a request by these rules.
+    pub fn choose<'a>(&self, asked: Asked<'a>) -> Result<Choice<'a>, Fault> {
+        let config = self.config;
+        let compile = |text: &str| {
+            compile_inline(text, Known::from(config), self.target_named).map_err(invalid_config)
+        };
+        let host = |url: &str| {
+            hosts::check_custom_host(url, &config.custom_hosts, config.open_on_loopback())
+                .map_err(|_| refused_name())
+        };
+        let lookups = Lookups { provider: &provider::by_name, compile: &compile, host: &host };
+        target::choose(asked, &lookups)
     }
 
     /// Whether a request may make Trunkline connect to this address of `origin`.

@@ -170,8 +170,8 @@ impl From<Fault> for Failed {
     }
 }
 
-/// An answer over the halves of one kind of machine.
-pub type AnswerOf<N> = Answer<<N as Net>::Reader, <N as Net>::Writer>;
+/// An answer over the halves of one kind of machine. Boxed: it goes through many hands.
+pub type AnswerOf<N> = Box<Answer<<N as Net>::Reader, <N as Net>::Writer>>;
 /// A connection over the halves of one kind of machine.
 pub type UpstreamOf<N> = Upstream<<N as Net>::Reader, <N as Net>::Writer>;
 
@@ -241,7 +241,8 @@ pub async fn await_head<N: Net, P: Waiter<N>>(
             let broke = |why: &str| Broken { failed: protocol(attempt, why).into(), stale: false };
             if let Some((head, bytes)) = found.map_err(broke)? {
                 let body = BodyReader::new(head.framing);
-                return Ok(Answer { upstream, head, bytes, body, request_complete });
+                let answer = Answer { upstream, head, bytes, body, request_complete };
+                return Ok(Box::new(answer));
             }
         }
         let filled = waiter.unless_gone(deadline, upstream.inbound.fill()).await;
@@ -326,6 +327,10 @@ pub fn discard<N: Net>(core: &super::Core<N>, route: &Route, mut answer: AnswerO
 }
 
 /// Gives the connection back to the pool if it is fit for another request; else closes it.
+#[expect(
+    clippy::boxed_local,
+    reason = "its callers have it in its box, and a move out would be a copy more"
+)]
 pub fn recycle<N: Net>(core: &super::Core<N>, route: &Route, answer: AnswerOf<N>) {
     if answer.is_reusable() && !core.draining.get() {
         core.pool.borrow_mut().give(route, answer.upstream, core.net.now());

@@ -54,6 +54,55 @@ pub(super) fn has_control(bytes: &[u8]) -> bool {
     control(least).to_bitmask() != 0
 }
 
+/// Whether it is visible ASCII, blanks, CR and LF, and nothing else.
+pub(super) fn is_visible_text(bytes: &[u8]) -> bool {
+    let visible = |lane: u8x16| {
+        let above_blank = lane - u8x16::splat(b' ');
+        above_blank.min(u8x16::splat(b'~' - b' ')).simd_eq(above_blank)
+    };
+    let fits = |lane| visible(lane) | equal(lane, b'\r') | equal(lane, b'\n');
+    let all_fit = |Block([a, b, c, d])| (fits(a) & fits(b)) & (fits(c) & fits(d));
+    let (blocks, tail) = bytes.as_chunks();
+    let whole = blocks.iter().map(|block| all_fit(Block::new(block)));
+    whole.fold(all_fit(load_tail(tail)), |all, block| all & block).to_bitmask() == 0xffff
+}
+
+/// How many letters, digits and hyphens there are from the front on: most header names have nothing else.
+#[inline(always)]
+pub(super) fn name_length(bytes: &[u8]) -> usize {
+    let within = |lane: u8x16, first: u8, last: u8| {
+        let above_first = lane - u8x16::splat(first);
+        above_first.min(u8x16::splat(last - first)).simd_eq(above_first)
+    };
+    run_length(bytes, |lane| {
+        let letters = within(lane | u8x16::splat(0x20), b'a', b'z');
+        letters | within(lane, b'0', b'9') | equal(lane, b'-')
+    })
+}
+
+/// How many bytes stand before the first carriage return, or in all.
+#[inline(always)]
+pub(super) fn line_length(bytes: &[u8]) -> usize {
+    run_length(bytes, |lane| !equal(lane, b'\r'))
+}
+
+/// How many bytes from the front on are of a kind that a carriage return is not of.
+#[inline(always)]
+fn run_length(bytes: &[u8], is_of_it: impl Fn(u8x16) -> u8x16) -> usize {
+    let others = |lane: [u8; 16]| !is_of_it(u8x16::new(lane)).to_bitmask() & 0xffff;
+    let (lanes, tail) = bytes.as_chunks();
+    for (index, lane) in lanes.iter().enumerate() {
+        let others = others(*lane);
+        if others != 0 {
+            return index * 16 + others.trailing_zeros() as usize;
+        }
+    }
+    let mut padded = [b'\r'; 16];
+    padded[..tail.len()].copy_from_slice(tail);
+    let of_tail = (others(padded).trailing_zeros() as usize).min(tail.len());
+    lanes.len() * 16 + of_tail
+}
+
 /// How many bytes stand before the first quote at or behind `at`; `None` where something special is before it, or it is
 /// not near. Most strings of a body but its longest are short enough.
 #[inline(always)]
@@ -201,7 +250,7 @@ mod tests {
     /// Every byte value at every place of a block, among neighbours that could disturb it.
     #[test]
     fn masks_find_every_byte_value_everywhere() {
-        for fill in [0x00, b' ', b'"', 0xff] {
+        for fill in [0x00, b' ', b'"', b'n', 0xff] {
             for place in 0..BLOCK_BYTES {
                 for value in 0..=255 {
                     let mut bytes = [fill; BLOCK_BYTES];
@@ -226,6 +275,21 @@ mod tests {
         let odd = |byte: u8| byte < 0x20 || !byte.is_ascii() || b"'/\\".contains(&byte);
         assert_eq!(block.any_odd(), want(odd) != 0);
         assert_eq!(block.any(b'"'), want(|byte| byte == b'"') != 0);
+        let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        for length in [BLOCK_BYTES, BLOCK_BYTES - 1, 3, 0] {
+            let bytes = &bytes[..length];
+            let names = bytes.iter().take_while(|byte| is_of_name(byte)).count();
+            assert_eq!(name_length(bytes), names);
+            let line = bytes.iter().take_while(|&&byte| byte != b'\r').count();
+            assert_eq!(line_length(bytes), line);
+        }
+        let visible = |byte: &u8| matches!(byte, b' '..=b'~' | b'\r' | b'\n');
+        for length in [BLOCK_BYTES, BLOCK_BYTES - 1] {
+            let bytes = &bytes[..length];
+            assert_eq!(is_visible_text(bytes), bytes.iter().all(visible));
+            let more = [bytes, &[b'x'; 100]].concat();
+            assert_eq!(is_visible_text(&more), bytes.iter().all(visible));
+        }
         let kinds = Kinds { ascii: bytes.is_ascii(), control: block.any_control() };
         for bytes in [&bytes[..], &bytes.repeat(3)[..]] {
             assert_eq!(super::kinds(bytes), kinds);

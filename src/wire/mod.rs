@@ -9,6 +9,7 @@ pub mod head;
 mod head_end;
 mod head_error;
 mod head_fault;
+mod head_plain;
 pub mod json;
 pub mod proxy;
 pub mod record;

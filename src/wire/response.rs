@@ -10,6 +10,7 @@ use super::{
     head_end::{Progress, Side},
     head_error::HeadError,
     head_fault::check_outcome,
+    head_plain::plain_answer,
     target::Method,
 };
 use crate::base::limits::{HEADERS_MAX, UPSTREAM_HEAD_BYTES_MAX};
@@ -46,15 +47,10 @@ pub fn parse_response(
 }
 
 fn response_from(head: &[u8], to_method: Method) -> Result<ResponseHead, HeadError> {
-    let mut table = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-    let mut response = Response::new(&mut []);
-    let outcome =
-        ParserConfig::default().parse_response_with_uninit_headers(&mut response, head, &mut table);
-    check_outcome(outcome, head, Side::Response)?;
-
-    let status = response.code.filter(|&code| code >= 100).ok_or(HeadError::BadStatusLine)?;
-    let version = Version::from_minor(response.version);
-    let mut headers = HeaderList::locate(head, response.headers)?;
+    let (status, version, mut headers) = match plain_answer(head) {
+        Some((status, headers)) => (status, Version::Http11, headers),
+        None => tokenized(head)?,
+    };
     let facts = Facts::of(head, &mut headers, version)?;
     let framing = response_framing(&facts, status, to_method);
     let keep_alive = facts.keep_alive(version)
@@ -70,6 +66,19 @@ fn response_from(head: &[u8], to_method: Method) -> Result<ResponseHead, HeadErr
         keep_alive,
         headers,
     })
+}
+
+/// The status, the version and the fields of a head that may be written in any way.
+#[inline(never)]
+fn tokenized(head: &[u8]) -> Result<(u16, Version, HeaderList), HeadError> {
+    let mut table = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut response = Response::new(&mut []);
+    let outcome =
+        ParserConfig::default().parse_response_with_uninit_headers(&mut response, head, &mut table);
+    check_outcome(outcome, head, Side::Response)?;
+    let status = response.code.filter(|&code| code >= 100).ok_or(HeadError::BadStatusLine)?;
+    let headers = HeaderList::locate(head, response.headers)?;
+    Ok((status, Version::from_minor(response.version), headers))
 }
 
 /// RFC 9112 section 6.3, items 1, 4, 6 and 8.

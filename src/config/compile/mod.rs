@@ -18,14 +18,12 @@ mod node;
 mod params;
 mod redactions;
 
-use std::collections::HashMap;
-
 use sha2::{Digest, Sha256};
 
 use crate::base::{ids::VirtualKeyId, limits};
 
 use super::{
-    Config, CustomHosts, VirtualKey,
+    Config, CustomHosts, Ids, VirtualKey,
     guardrail::{GuardrailKind, Guardrails},
     policy::Policy,
     report::{Report, Spot},
@@ -40,7 +38,7 @@ pub struct Known<'a> {
     /// The virtual keys, by id.
     pub virtual_keys: &'a [VirtualKey],
     /// Names to ids.
-    pub virtual_key_ids: &'a HashMap<String, VirtualKeyId>,
+    pub virtual_key_ids: &'a Ids<VirtualKeyId>,
     /// Rules for custom hosts of requests.
     pub custom_hosts: &'a CustomHosts,
     /// Trunkline is open and listens on loopback only.

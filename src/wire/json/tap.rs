@@ -1,6 +1,7 @@
 //! Tells top-level values of an answer that passes by in pieces, without holding the answer: a value that lies in one
 //! piece is lent, and copied only if pieces cut it.
 
+use super::error::JsonErrorKind;
 use super::scan::is_scalar_byte;
 use super::text::{is_scalar, unescape};
 use super::walk::{NestWalk, StringWalk, Walked};
@@ -115,43 +116,44 @@ impl Tap {
                 at += 1;
                 continue;
             }
+            // Nearly everybody writes a colon or comma at once: then it is taken too.
             let (next, passed) = match (mark, byte) {
+                (Mark::KeyOrEnd | Mark::Key, b'"') => match self.key(bytes, at) {
+                    Some(end) if bytes.get(end) == Some(&b':') => (Mark::Value, Some(end + 1)),
+                    end => (Mark::Colon, end),
+                },
+                (Mark::Value, _) => match self.value(bytes, at, on_value) {
+                    Some(end) if bytes.get(end) == Some(&b',') => (Mark::Key, Some(end + 1)),
+                    end => (Mark::CommaOrEnd, end),
+                },
                 (Mark::Colon, b':') => (Mark::Value, Some(at + 1)),
                 (Mark::CommaOrEnd, b',') => (Mark::Key, Some(at + 1)),
-                (Mark::KeyOrEnd | Mark::Key, b'"') => (Mark::Colon, self.key(bytes, at)),
-                (Mark::Value, _) => (Mark::CommaOrEnd, self.value(bytes, at, on_value)),
                 (Mark::KeyOrEnd | Mark::CommaOrEnd, b'}') => (Mark::Complete, Some(at + 1)),
                 (Mark::Start, b'{') => (Mark::KeyOrEnd, Some(at + 1)),
                 _ => return self.lose(bytes),
             };
             let Some(passed) = passed else { return bytes.len() };
             (mark, at) = (next, passed);
-            // Nearly everybody writes what follows at once.
-            if mark == Mark::Colon && bytes.get(at) == Some(&b':') {
-                (mark, at) = (Mark::Value, at + 1);
-                if bytes.get(at).is_some_and(|&byte| byte > b' ') {
-                    let Some(end) = self.value(bytes, at, on_value) else { return bytes.len() };
-                    (mark, at) = (Mark::CommaOrEnd, end);
-                }
-            }
-            if mark == Mark::CommaOrEnd && bytes.get(at) == Some(&b',') {
-                (mark, at) = (Mark::Key, at + 1);
-            }
         }
         self.state = State::Between(mark);
         at
     }
 
     /// Takes the key that starts at `at`; `None` if its end is not here, or it is none.
+    #[inline(always)]
     fn key(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
-        if let Some(length) = short_string(bytes, at + 1) {
-            self.want(&bytes[at + 1..=at + length], false);
-            return Some(at + length + 2);
-        }
+        let Some(length) = short_string(bytes, at + 1) else { return self.long_key(bytes, at) };
+        self.wanted = self.index_of(&bytes[at + 1..=at + length]);
+        Some(at + length + 2)
+    }
+
+    /// A key that is long, has escapes, or is cut.
+    #[inline(never)]
+    fn long_key(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
         let mut walk = StringWalk::default();
         match walk.feed(bytes, at + 1) {
             Walked::Done(end) => {
-                self.want(&bytes[at + 1..end - 1], true);
+                self.want(&bytes[at + 1..end - 1]);
                 return Some(end);
             }
             Walked::More => {
@@ -169,7 +171,7 @@ impl Tap {
             Walked::Done(end) => {
                 self.hold_key(&bytes[at..end - 1]);
                 let key = std::mem::take(&mut self.held);
-                self.want(&key, true);
+                self.want(&key);
                 self.held = key;
                 self.state = State::Between(Mark::Colon);
                 end
@@ -189,8 +191,8 @@ impl Tap {
     }
 
     /// Notes whether the value of this key, as written, is wanted.
-    fn want(&mut self, key: &[u8], may_have_escapes: bool) {
-        if may_have_escapes && key.contains(&b'\\') {
+    fn want(&mut self, key: &[u8]) {
+        if key.contains(&b'\\') {
             let short = key.len() <= JSON_KEY_BYTES_MAX;
             let key = if short { unescape(key) } else { None };
             self.wanted = key.and_then(|key| self.index_of(&key));
@@ -199,53 +201,61 @@ impl Tap {
         }
     }
 
+    #[inline(always)]
     fn index_of(&self, key: &[u8]) -> Option<usize> {
         self.names.iter().position(|name| name.as_bytes() == key)
     }
 
     /// Takes the value that starts at `at`; `None` if its end is not here, or it is none.
+    #[inline(always)]
     fn value(
         &mut self,
         bytes: &[u8],
         at: usize,
         on_value: &mut impl FnMut(usize, &[u8]),
     ) -> Option<usize> {
-        let (state, walked) = match bytes[at] {
+        let walked = match bytes[at] {
             b'"' => match short_string(bytes, at + 1) {
-                Some(length) => (State::InScalar, Walked::Done(at + length + 2)),
+                Some(length) => Walked::Done(at + length + 2),
                 None => {
                     let mut walk = StringWalk::default();
                     let walked = walk.feed(bytes, at + 1);
-                    (State::InString(walk), walked)
+                    self.pause_if(walked, || State::InString(walk))
                 }
             },
             b'{' | b'[' => {
                 let mut walk = NestWalk::new(1, false);
                 let walked = walk.feed(bytes, at);
-                (State::InNest(walk), walked)
+                self.pause_if(walked, || State::InNest(walk))
             }
-            byte if is_scalar_byte(byte) => (State::InScalar, walk_scalar(bytes, at)),
-            _ => {
-                self.state = State::Lost;
-                return None;
+            byte if is_scalar_byte(byte) => {
+                let walked = walk_scalar(bytes, at);
+                self.pause_if(walked, || State::InScalar)
             }
+            _ => Walked::Wrong(JsonErrorKind::ExpectedValue, at),
         };
         match walked {
-            Walked::Done(end) => match self.tell(&bytes[at..end], on_value) {
-                true => return Some(end),
-                false => self.state = State::Lost,
-            },
+            Walked::Done(end) if self.wanted.is_none() => return Some(end),
+            Walked::Done(end) if self.tell(&bytes[at..end], on_value) => return Some(end),
             Walked::More => {
-                self.state = state;
                 self.held.clear();
                 if let Some(index) = self.wanted {
                     on_value(index, b"");
                 }
                 self.hold_value(&bytes[at..]);
             }
-            Walked::Wrong(..) => self.state = State::Lost,
+            Walked::Done(_) | Walked::Wrong(..) => self.state = State::Lost,
         }
         None
+    }
+
+    /// Keeps the state of a walk that goes on with the next bytes.
+    #[inline(always)]
+    fn pause_if(&mut self, walked: Walked, state: impl FnOnce() -> State) -> Walked {
+        if walked == Walked::More {
+            self.state = state();
+        }
+        walked
     }
 
     fn end_value(

@@ -38,7 +38,10 @@
 //! list of x = (1:u8 x)* 0:u8
 //! ```
 
-use super::{AttemptRef, RecordRef, UsageRecord};
+use super::{
+    AttemptRef, RecordRef, UsageRecord,
+    cursor::{Cursor, LISTS_END_BYTES, NUMBER_BYTES_MAX, SLACK_BYTES, TEXT_OVERHEAD_BYTES_MAX},
+};
 use crate::base::limits;
 
 /// The version of the layout drawn above.
@@ -72,42 +75,42 @@ pub mod flag {
 /// would make it longer than [`limits::LOG_RECORD_BYTES_MAX`] end early and are counted as omitted.
 pub fn encode(record: &RecordRef<'_>, out: &mut Vec<u8>) {
     let start = out.len();
-    out.resize(start + bytes_at_most(record), 0);
-    let mut cursor = Cursor { bytes: &mut out[start..], at: LENGTH_BYTES };
+    let texts = texts_of(record);
+    out.resize(start + bytes_at_most(record, &texts), 0);
+    let mut cursor = Cursor::new(&mut out[start..]);
+    let length_place = cursor.take(LENGTH_BYTES);
     cursor.array(fixed(record));
     numbers(record, &mut cursor);
-    texts(record, &mut cursor);
+    texts.iter().for_each(|text| cursor.text(text));
     lists(record, &mut cursor);
-    let end = cursor.at;
-    out.truncate(start + end);
-    let length = u32::try_from(end - LENGTH_BYTES).expect("bounded far below");
-    out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+    let written = cursor.written();
+    let length = u32::try_from(written - LENGTH_BYTES).expect("bounded far below");
+    length_place.copy_from_slice(&length.to_le_bytes());
+    out.truncate(start + written);
 }
 
-/// A bound on the length of the encoded record, [`SLACK_BYTES`] included.
-fn bytes_at_most(record: &RecordRef<'_>) -> usize {
-    let pair = |(name, value): &(&str, &str)| text_at_most(name) + text_at_most(value);
-    let amount = |(target, _): &(&str, u64)| text_at_most(target) + NUMBER_BYTES_MAX;
-    let texts: usize = texts_of(record).into_iter().map(text_at_most).sum();
-    let metadata: usize = record.metadata.iter().map(pair).sum();
-    let texts_lists =
-        [record.dropped_params, record.conditions, record.open_breakers, record.guardrails];
-    let lists: usize =
-        texts_lists.into_iter().flat_map(|list| list.iter().map(|text| text_at_most(text))).sum();
-    let balance: usize = record.balance.iter().map(amount).sum();
-    let attempts: usize = record.attempts.iter().map(attempt_at_most).sum();
-    let sum = FIXED_AND_NUMBERS_BYTES_MAX + texts + metadata + lists + balance + attempts;
+/// A bound on the length of the encoded record, [`SLACK_BYTES`] included. Long texts count in full: that they are cut
+/// is rare.
+fn bytes_at_most(record: &RecordRef<'_>, texts: &[&str; TEXTS]) -> usize {
+    let text = |text: &str| text.len() + TEXT_OVERHEAD_BYTES_MAX;
+    let of_list = |list: &[String]| list.iter().map(|entry| text(entry)).sum::<usize>();
+    let sum = FIXED_AND_NUMBERS_BYTES_MAX
+        + texts.iter().map(|text| text.len()).sum::<usize>()
+        + TEXTS * TEXT_OVERHEAD_BYTES_MAX
+        + record.metadata.iter().map(|(name, value)| text(name) + text(value)).sum::<usize>()
+        + of_list(record.dropped_params)
+        + of_list(record.conditions)
+        + of_list(record.open_breakers)
+        + of_list(record.guardrails)
+        + record.balance.iter().map(|(of, _)| text(of) + NUMBER_BYTES_MAX).sum::<usize>()
+        + record.attempts.iter().map(attempt_at_most).sum::<usize>();
     sum.min(limits::LOG_RECORD_BYTES_MAX) + SLACK_BYTES
 }
 
-/// With the mark in front of a list's entry.
-fn text_at_most(text: &str) -> usize {
-    text.len().min(limits::LOG_TEXT_BYTES_MAX) + 3
-}
-
 fn attempt_at_most(attempt: &AttemptRef<'_>) -> usize {
-    let texts: usize = texts_of_attempt(attempt).into_iter().map(text_at_most).sum();
-    5 + 2 * NUMBER_BYTES_MAX + texts + text_at_most(attempt.credential) + text_at_most(attempt.role)
+    let texts: usize = texts_of_attempt(attempt).iter().map(|text| text.len()).sum();
+    let optional = attempt.credential.len() + attempt.role.len();
+    5 + 2 * NUMBER_BYTES_MAX + texts + optional + 8 * TEXT_OVERHEAD_BYTES_MAX
 }
 
 fn fixed(record: &RecordRef<'_>) -> [u8; FIXED_BYTES] {
@@ -137,6 +140,7 @@ fn flags(record: &RecordRef<'_>) -> u8 {
         | bit(record.mirror, flag::MIRROR)
 }
 
+#[inline(always)]
 fn numbers(record: &RecordRef<'_>, cursor: &mut Cursor<'_>) {
     let times = &record.times;
     cursor.numbers(&[
@@ -174,13 +178,7 @@ fn buckets(usage: &UsageRecord) -> [u64; 8] {
     ]
 }
 
-fn texts(record: &RecordRef<'_>, cursor: &mut Cursor<'_>) {
-    for text in texts_of(record) {
-        cursor.text(text);
-    }
-}
-
-fn texts_of<'a>(record: &RecordRef<'a>) -> [&'a str; 17] {
+fn texts_of<'a>(record: &RecordRef<'a>) -> [&'a str; TEXTS] {
     [
         record.api_key,
         record.config,
@@ -202,6 +200,7 @@ fn texts_of<'a>(record: &RecordRef<'a>) -> [&'a str; 17] {
     ]
 }
 
+#[inline(always)]
 fn lists(record: &RecordRef<'_>, cursor: &mut Cursor<'_>) {
     let mut omitted = record.omitted;
     omitted += cursor.list(record.metadata, |cursor, (name, value)| {
@@ -220,22 +219,21 @@ fn lists(record: &RecordRef<'_>, cursor: &mut Cursor<'_>) {
     cursor.list(record.guardrails, |cursor, text| cursor.text(text));
 }
 
+#[inline(always)]
 fn attempt(cursor: &mut Cursor<'_>, attempt: &AttemptRef<'_>) {
-    let start = cursor.at;
-    cursor.at += 2;
+    let length_place = cursor.take(2);
+    let start = cursor.written();
     cursor.array(attempt.status.to_le_bytes());
     cursor.numbers(&[attempt.started, attempt.ended]);
-    for text in texts_of_attempt(attempt) {
-        cursor.text(text);
-    }
+    texts_of_attempt(attempt).iter().for_each(|text| cursor.text(text));
     if !(attempt.credential.is_empty() && attempt.role.is_empty()) {
         cursor.text(attempt.credential);
     }
     if !attempt.role.is_empty() {
         cursor.text(attempt.role);
     }
-    let length = u16::try_from(cursor.at - start - 2).expect("eight bounded texts");
-    cursor.bytes[start..start + 2].copy_from_slice(&length.to_le_bytes());
+    let length = u16::try_from(cursor.written() - start).expect("eight bounded texts");
+    length_place.copy_from_slice(&length.to_le_bytes());
 }
 
 fn texts_of_attempt<'a>(attempt: &AttemptRef<'a>) -> [&'a str; 6] {
@@ -249,147 +247,14 @@ fn texts_of_attempt<'a>(attempt: &AttemptRef<'a>) -> [&'a str; 6] {
     ]
 }
 
-/// Writes into bytes that are there already. When pieces are appended to a `Vec`, its length goes through memory with
-/// each of them; this position stays in a register as long as all is inlined. Together with numbers that are one store
-/// and short copies without a call, that took a record of 385 bytes from 340 ns to 121 (`cargo bench --bench log`).
-struct Cursor<'a> {
-    bytes: &'a mut [u8],
-    at: usize,
-}
-
-impl Cursor<'_> {
-    #[inline(always)]
-    fn array<const N: usize>(&mut self, array: [u8; N]) {
-        self.bytes[self.at..self.at + N].copy_from_slice(&array);
-        self.at += N;
-    }
-
-    #[inline]
-    fn numbers(&mut self, numbers: &[u64]) {
-        for number in numbers {
-            self.number(*number);
-        }
-    }
-
-    /// One store of eight bytes, of which the used ones are kept.
-    #[inline(always)]
-    fn number(&mut self, number: u64) {
-        if number < 0x80 {
-            return self.array([(number << 1 | 1) as u8]);
-        }
-        let length = number_length(number);
-        if length > 8 {
-            self.array([0]);
-            return self.array(number.to_le_bytes());
-        }
-        self.bytes[self.at..self.at + 8]
-            .copy_from_slice(&number_word(number, length).to_le_bytes());
-        self.at += length;
-    }
-
-    #[inline(always)]
-    fn text(&mut self, text: &str) {
-        if text.is_empty() {
-            return self.array([1]);
-        }
-        if text.len() > limits::LOG_TEXT_BYTES_MAX {
-            return self.cut_text(text);
-        }
-        if text.len() < 0x80 {
-            self.array([(text.len() << 1 | 1) as u8]);
-        } else {
-            self.number(text.len() as u64);
-        }
-        self.short(text.as_bytes());
-    }
-
-    #[cold]
-    fn cut_text(&mut self, text: &str) {
-        let mark = '…'.len_utf8();
-        let kept = &text[..text.floor_char_boundary(limits::LOG_TEXT_BYTES_MAX - mark)];
-        self.number((kept.len() + mark) as u64);
-        self.any(kept.as_bytes());
-        self.any("…".as_bytes());
-    }
-
-    /// Most texts are short: copying them as two overlapping words saves the call that a copy of any length costs.
-    #[inline(always)]
-    fn short(&mut self, bytes: &[u8]) {
-        match bytes.len() {
-            0 => {}
-            1..4 => bytes.iter().for_each(|byte| self.array([*byte])),
-            4..8 => self.overlapping::<4>(bytes),
-            8..16 => self.overlapping::<8>(bytes),
-            16..=32 => self.overlapping::<16>(bytes),
-            _ => self.any(bytes),
-        }
-    }
-
-    /// For `N` to `2 * N` bytes.
-    #[inline(always)]
-    fn overlapping<const N: usize>(&mut self, bytes: &[u8]) {
-        let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else {
-            return self.any(bytes);
-        };
-        let place = &mut self.bytes[self.at..self.at + bytes.len()];
-        place[..N].copy_from_slice(first);
-        place[bytes.len() - N..].copy_from_slice(last);
-        self.at += bytes.len();
-    }
-
-    fn any(&mut self, bytes: &[u8]) {
-        self.bytes[self.at..self.at + bytes.len()].copy_from_slice(bytes);
-        self.at += bytes.len();
-    }
-
-    /// Writes the entries that fit; returns how many did not.
-    #[inline]
-    fn list<T>(&mut self, list: &[T], write: impl Fn(&mut Self, &T)) -> u64 {
-        let mut taken = 0;
-        for entry in list.iter().take(limits::LOG_LIST_MAX) {
-            if self.at > LISTS_END_BYTES {
-                break;
-            }
-            self.array([1]);
-            write(self, entry);
-            taken += 1;
-        }
-        self.array([0]);
-        (list.len() - taken) as u64
-    }
-}
-
-/// Appends a number to what is not written on the request path.
-pub(super) fn push_number(out: &mut Vec<u8>, number: u64) {
-    let length = number_length(number);
-    if length > 8 {
-        out.push(0);
-        out.extend_from_slice(&number.to_le_bytes());
-    } else {
-        out.extend_from_slice(&number_word(number, length).to_le_bytes()[..length]);
-    }
-}
-
-#[inline]
-fn number_length(number: u64) -> usize {
-    // A seventh of the significant bits, rounded up, without a division; right up to eight.
-    (((number | 1).ilog2() * 9 + 73) / 64) as usize
-}
-
-/// For lengths up to eight.
-#[inline]
-fn number_word(number: u64, length: usize) -> u64 {
-    (number << 1 | 1) << (length - 1)
-}
-
-const NUMBER_BYTES_MAX: usize = 9;
+/// Texts of a record.
+const TEXTS: usize = 17;
 /// The length, the fixed part, 22 numbers and the ends of seven lists.
 const FIXED_AND_NUMBERS_BYTES_MAX: usize = LENGTH_BYTES + FIXED_BYTES + 22 * NUMBER_BYTES_MAX + 7;
-/// What a number's store may touch beyond its end.
-const SLACK_BYTES: usize = 8;
-/// Where lists stop growing: one entry of the largest kind, eight full texts, still fits behind it.
-const LISTS_END_BYTES: usize = limits::LOG_RECORD_BYTES_MAX - 9 * limits::LOG_TEXT_BYTES_MAX;
 
-const _: () = assert!(8 * (limits::LOG_TEXT_BYTES_MAX + 3) + 64 < u16::MAX as usize);
 const _: () =
-    assert!(17 * (limits::LOG_TEXT_BYTES_MAX + 3) + FIXED_AND_NUMBERS_BYTES_MAX < LISTS_END_BYTES);
+    assert!(8 * (limits::LOG_TEXT_BYTES_MAX + TEXT_OVERHEAD_BYTES_MAX) + 64 < u16::MAX as usize);
+const _: () = assert!(
+    TEXTS * (limits::LOG_TEXT_BYTES_MAX + TEXT_OVERHEAD_BYTES_MAX) + FIXED_AND_NUMBERS_BYTES_MAX
+        < LISTS_END_BYTES
+);

@@ -5,6 +5,7 @@
 //! fills, so that logging allocates nothing. Both are the one struct [`Exchange`].
 
 pub mod block;
+mod cursor;
 pub mod decode;
 pub mod encode;
 pub mod segment;
@@ -21,7 +22,7 @@ pub type RecordRef<'a> = Exchange<
     &'a str,
     &'a [Attempt<&'a str>],
     &'a [(&'a str, &'a str)],
-    &'a [&'a str],
+    &'a [String],
     &'a [(&'a str, u64)],
 >;
 
@@ -206,9 +207,6 @@ impl Record {
         let attempts: Vec<_> = self.attempts.iter().map(Attempt::borrowed).collect();
         let metadata: Vec<_> = self.metadata.iter().map(|(k, v)| (&**k, &**v)).collect();
         let balance: Vec<_> = self.balance.iter().map(|(target, n)| (&**target, *n)).collect();
-        let [dropped, conditions, breakers, guardrails] =
-            [&self.dropped_params, &self.conditions, &self.open_breakers, &self.guardrails]
-                .map(|list| list.iter().map(|text| &**text).collect::<Vec<_>>());
         use_it(&RecordRef {
             core: self.core,
             sequence: self.sequence,
@@ -242,12 +240,12 @@ impl Record {
             client_address: &self.client_address,
             trace_id: &self.trace_id,
             metadata: &metadata,
-            dropped_params: &dropped,
-            conditions: &conditions,
-            open_breakers: &breakers,
+            dropped_params: &self.dropped_params,
+            conditions: &self.conditions,
+            open_breakers: &self.open_breakers,
             balance: &balance,
             omitted: self.omitted,
-            guardrails: &guardrails,
+            guardrails: &self.guardrails,
             stream: self.stream,
             truncated: self.truncated,
             client_gone: self.client_gone,

@@ -9,8 +9,8 @@
 //! Numbers, texts and lists as in `encode.rs`; later versions append to a head and an end.
 
 use super::{
+    cursor::push_number,
     decode::{Input, Malformed},
-    encode::push_number,
 };
 use crate::base::limits;
 

@@ -75,6 +75,33 @@ prop_compose! {
     }
 }
 
+/// The shortest texts are copied in other ways than longer ones, and the longest are cut.
+#[test]
+fn texts_of_every_length_come_back() {
+    let bounds = limits::LOG_TEXT_BYTES_MAX - 3..limits::LOG_TEXT_BYTES_MAX + 3;
+    for length in (0..300).chain(bounds) {
+        let text: String = ('a'..='z').cycle().take(length).collect();
+        let record = Record {
+            path: text.clone(),
+            metadata: vec![(text.clone(), text.clone())],
+            conditions: vec![text.clone()],
+            attempts: vec![AttemptRecord { model: text.clone(), ..AttemptRecord::default() }],
+            trace_id: "behind it".into(),
+            ..Record::default()
+        };
+        let (read, _) = decode(&encoded(&record)).expect("as written");
+        let (key, value) = &read.metadata[0];
+        let kept = match length <= limits::LOG_TEXT_BYTES_MAX {
+            true => text,
+            false => format!("{}…", &text[..limits::LOG_TEXT_BYTES_MAX - "…".len()]),
+        };
+        for read in [&read.path, key, value, &read.conditions[0], &read.attempts[0].model] {
+            assert_eq!(*read, kept);
+        }
+        assert_eq!(read.trace_id, "behind it");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
