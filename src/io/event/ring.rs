@@ -95,8 +95,8 @@ impl Ring {
         }
     }
 
-    /// Receives no more, once what is under way has come. Told again while something comes: an operation that is at work
-    /// is not found.
+    /// Receives no more, once what is under way has come. Told again while something comes: an operation that is at
+    /// work is not found.
     pub fn stop_receiving(&mut self, key: SourceKey, source: &mut Source) {
         if source.receiving != Receiving::No {
             source.receiving = Receiving::Stopping;
