@@ -128,7 +128,7 @@ struct Seen {
 impl<N: Net> Line<N> {
     async fn connect(&self) -> Result<Box<Link<N>>, Fault> {
         let (reader, writer) = self.net.connect(self.address).await.map_err(|_| Fault::Connect)?;
-        let (buffer, list) = (BytesMut::with_capacity(READ_BYTES), WriteList::new());
+        let (buffer, list) = (BytesMut::new(), WriteList::new());
         Ok(Box::new(Link { reader, writer, buffer, list }))
     }
 
@@ -184,9 +184,6 @@ impl Answer<'_> {
         loop {
             if !self.take(result, &mut link.buffer, net.now(), ask, tally)? {
                 return Ok(());
-            }
-            if link.buffer.capacity() - link.buffer.len() < READ_BYTES_MIN {
-                link.buffer.reserve(READ_BYTES);
             }
             result = link.read().await;
         }
@@ -294,8 +291,3 @@ async fn both<A, B>(
     })
     .await
 }
-
-/// The read buffer of a connection, in bytes.
-const READ_BYTES: usize = 16 * 1024;
-/// A read with less room than this is not worth its system call.
-const READ_BYTES_MIN: usize = 2 * 1024;

@@ -55,8 +55,6 @@ pub const READ_BUFFER_BYTES: usize = 16 * 1024;
 pub const COPIED_OUT_BYTES: usize = 4 * 1024;
 /// Read buffers a core keeps for reuse.
 pub const POOLED_BUFFERS_MAX: usize = 256;
-/// Room that a read begins with where little is expected, in bytes: the head of a tunnel's answer, a PROXY header.
-pub const SMALL_READ_BYTES: usize = 512;
 
 /// Nesting of a routing policy.
 pub const POLICY_DEPTH_MAX: usize = 10;
@@ -154,6 +152,10 @@ pub const UNSENT_BYTES_MAX: usize = 4 * READ_BUFFER_BYTES;
 /// Writes that are gathered before they are sent, so that the first stream of a burst does not wait for the last one's
 /// turn.
 pub const SENDS_GATHERED_MAX: usize = 64;
+/// Longest wait of the epoll driver: longer ones need a system call that old kernels and filters do not have.
+pub const EPOLL_WAIT_MAX: Duration = Duration::from_secs(3600);
+/// Connections that are accepted before others have a turn: a flood of them keeps nobody from being served.
+pub const ACCEPTS_A_TURN: usize = 64;
 /// Rings of a core's bell that are taken in one read: more make the next one return at once.
 pub const BELL_READ_BYTES: usize = 64;
 
@@ -258,8 +260,6 @@ pub const SANDBOX_INPUTS_MAX: usize = 2048;
 pub const SANDBOX_RECORDS_MAX: usize = 1024;
 /// Bytes of a remembered request body.
 pub const SANDBOX_RECORDED_BODY_BYTES_MAX: usize = 1 << 20;
-/// Read buffer of a sandbox connection, in bytes.
-pub const SANDBOX_READ_BYTES: usize = 8 * 1024;
 /// How long the sandbox reads on after it refused a request, so that the refusal is not lost to a reset.
 pub const SANDBOX_LINGER_FOR: Duration = Duration::from_secs(2);
 /// First byte of the sandbox of `quickstart`.

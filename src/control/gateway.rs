@@ -192,7 +192,7 @@ fn choose_driver(wanted: Option<Driver>) -> Result<Driver, String> {
     match wanted {
         Some(Driver::Epoll) => Ok(Driver::Epoll),
         Some(Driver::Uring) if !event::uring_works() => {
-            Err("trunkline: io_uring is not available here (kernel older than 5.11, \
+            Err("trunkline: io_uring is not available here (Linux older than 6.1, \
                  kernel.io_uring_disabled, or a container profile that forbids it): \
                  run with --driver epoll or --driver auto"
                 .into())

@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     pin::pin,
     sync::Arc,
+    task::Poll,
 };
 
 use rustix::thread::CpuSet;
@@ -133,6 +134,7 @@ async fn accept_until_drain<S: Serve>(
     letters: &mut Letters,
 ) {
     let mut draining = false;
+    let mut accepted = 0;
     loop {
         let closing = draining;
         let next = async {
@@ -146,7 +148,13 @@ async fn accept_until_drain<S: Serve>(
             }
         };
         match race(pin!(listener.accept()), pin!(next)).await {
-            First::Left(Ok((reader, writer, peer))) => serve.connected(reader, writer, peer),
+            First::Left(Ok((reader, writer, peer))) => {
+                serve.connected(reader, writer, peer);
+                accepted += 1;
+                if accepted % limits::ACCEPTS_A_TURN == 0 {
+                    let_others().await;
+                }
+            }
             // Out of descriptors, or a connection reset in the queue: let others finish first.
             First::Left(Err(_)) => pause(kernel, limits::ACCEPT_PAUSE).await,
             First::Right(Next::Nothing) => {}
@@ -155,6 +163,19 @@ async fn accept_until_drain<S: Serve>(
             First::Right(Next::End) => return,
         }
     }
+}
+
+/// Waits until all others have had a turn.
+async fn let_others() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 async fn pause(kernel: &Kernel, wait: std::time::Duration) {

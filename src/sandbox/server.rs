@@ -144,7 +144,7 @@ impl<N: Net> Connection<N> {
             // Who sends the next request early is not watched: those bytes must be consumed before more are read.
             let watched = buffer.is_empty();
             let spare = if watched { mem::take(buffer) } else { BytesMut::new() };
-            let reading = pin!(async { reader.read(room(spare)).await });
+            let reading = pin!(async { reader.read(spare).await });
             let mut watch = Watch { reading: watched.then_some(reading), early: None };
             let played = play_steps(net, writer, &mut steps, start, &mut watch).await;
             let received = match played {
@@ -207,8 +207,7 @@ impl<N: Net> Connection<N> {
     }
 
     async fn fill(&mut self) -> Result<(), Over> {
-        let buffer = room(mem::take(&mut self.buffer));
-        let (result, buffer) = self.reader.read(buffer).await;
+        let (result, buffer) = self.reader.read(mem::take(&mut self.buffer)).await;
         self.buffer = buffer;
         match result {
             Ok(count) if count > 0 => Ok(()),
@@ -291,7 +290,7 @@ impl<F: Future<Output = Read>> Watch<'_, F> {
 async fn drain(reader: &mut impl Reader) {
     let mut buffer = BytesMut::new();
     loop {
-        let (result, received) = reader.read(room(buffer)).await;
+        let (result, received) = reader.read(buffer).await;
         match result {
             Ok(count) if count > 0 => {
                 buffer = received;
@@ -300,11 +299,6 @@ async fn drain(reader: &mut impl Reader) {
             _ => return,
         }
     }
-}
-
-fn room(mut buffer: BytesMut) -> BytesMut {
-    buffer.reserve(limits::SANDBOX_READ_BYTES);
-    buffer
 }
 
 fn recorder(sandbox: &Sandbox) -> Option<RefMut<'_, Recorder>> {

@@ -170,10 +170,11 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
         }
     }
 
-    /// Says that nothing more will be written.
-    pub async fn shutdown(&mut self) {
+    /// Says that nothing more will be written, once the client has taken what was, but waits no longer than `deadline`.
+    pub async fn shutdown(&mut self, deadline: Instant) {
+        let Client { core, writer, timer, .. } = self;
         // The connection is on its way out: an error here has nobody to go to.
-        let _ = self.writer.shutdown().await;
+        let _ = timer.within(&core.net, deadline, pin!(writer.shutdown())).await;
     }
 }
 

@@ -207,8 +207,8 @@ fn head_fault(error: HeadError) -> Fault {
 /// Closes in a way that lets the client read its answer: closing with unread bytes in the receive queue would send a
 /// reset that can overtake the answer (RFC 9112 section 9.6).
 async fn linger<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) {
-    client.shutdown().await;
     let deadline = client.now().after(limits::LINGER_FOR);
+    client.shutdown(deadline).await;
     let mut left = limits::LINGER_BYTES_MAX;
     while left > 0 {
         let Ok(Ok(count @ 1..)) = client.fill(deadline).await else { return };

@@ -66,8 +66,7 @@ pub async fn arrive<N: Net>(
             }
         }
         let begun = !arrived.received.is_empty();
-        let mut buffer = std::mem::take(&mut arrived.received);
-        buffer.reserve(limits::SMALL_READ_BYTES);
+        let buffer = std::mem::take(&mut arrived.received);
         let read = pin!(arrived.reader.read(buffer));
         // A drain wakes every wait, and so has this looked at again; what was begun is finished.
         let drain = poll_fn(|_| match core.draining.get() && !begun {

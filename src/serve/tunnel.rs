@@ -93,7 +93,6 @@ impl<N: Net> Way<'_, N> {
         let mut heads = Heads::default();
         let mut buffer = BytesMut::new();
         loop {
-            buffer.reserve(limits::SMALL_READ_BYTES);
             let (read, filled) = reader.read(buffer).await;
             buffer = filled;
             match read {

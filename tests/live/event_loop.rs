@@ -31,6 +31,7 @@ on_both_drivers! {
     what_was_written_is_sent_though_the_connection_is_dropped,
     a_descriptor_that_is_used_again_gets_nothing_of_its_old_connection,
     more_messages_than_pages_at_once_all_arrive,
+    what_comes_while_nobody_waits_is_there_at_the_next_look,
     long_and_short_messages_take_turns,
     a_refused_connection_is_an_error,
     a_peer_that_is_gone_is_seen_by_who_writes,
@@ -226,6 +227,34 @@ fn more_messages_than_pages_at_once_all_arrive(driver: Driver) {
                 read
             });
             all(reads.collect()).await;
+        }
+    });
+}
+
+fn what_comes_while_nobody_waits_is_there_at_the_next_look(driver: Driver) {
+    const CONNECTIONS: usize = 300;
+    run(driver, |kernel| async move {
+        let place = listen(&kernel);
+        let mut nobody = Context::from_waker(Waker::noop());
+        let mut pairs = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let (ours, mut theirs) = connect(&kernel, &place).await;
+            assert!(theirs.0.poll_read(&mut nobody, &mut BytesMut::new()).is_pending());
+            pairs.push((ours, theirs));
+        }
+        // More at once than there are pages to receive into.
+        for ((_, writer), _) in &mut pairs {
+            write(writer, &[pattern(500, 0)]).await;
+        }
+        // What is sent after them has come, many times over: then so have they.
+        let ((_kept, mut writer), (mut reader, _also)) = connect(&kernel, &place).await;
+        for _ in 0..100 {
+            write(&mut writer, &[pattern(10, 0)]).await;
+            read_exactly(&mut reader, 10).await;
+        }
+        for (at, (_, (reader, _))) in pairs.iter_mut().enumerate() {
+            let looked = reader.poll_read(&mut nobody, &mut BytesMut::new());
+            assert!(matches!(looked, Poll::Ready(Ok(500))), "connection {at}: {looked:?}");
         }
     });
 }

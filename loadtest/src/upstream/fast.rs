@@ -80,7 +80,7 @@ struct Shared {
 impl Serve for Host {
     fn connected(&self, reader: TcpReader, writer: TcpWriter, _peer: SocketAddr) {
         let (net, shared) = (self.net.clone(), Rc::clone(&self.shared));
-        let (buffer, list) = (BytesMut::with_capacity(READ_BYTES), WriteList::new());
+        let (buffer, list) = (BytesMut::new(), WriteList::new());
         let connection = Connection { net, shared, reader, writer, buffer, list };
         // A connection that ends, however it ends, concerns nobody else.
         self.net.spawn(async move { drop(connection.serve().await) });
@@ -135,9 +135,6 @@ impl Connection {
     }
 
     async fn fill(&mut self) -> io::Result<()> {
-        if self.buffer.capacity() - self.buffer.len() < READ_BYTES_MIN {
-            self.buffer.reserve(READ_BYTES.max(self.buffer.len()));
-        }
         let (result, buffer) = self.reader.read(mem::take(&mut self.buffer)).await;
         self.buffer = buffer;
         match result? {
@@ -176,8 +173,3 @@ impl Connection {
         result
     }
 }
-
-/// The read buffer of a connection, in bytes.
-const READ_BYTES: usize = 16 * 1024;
-/// A read with less room than this is not worth its system call.
-const READ_BYTES_MIN: usize = 2 * 1024;

@@ -22,8 +22,12 @@ pub const GROUP: u16 = 0;
 /// Pages that the kernel may pick from, a megabyte: also the most that one source can bring before it is told to stop.
 /// What comes when all are taken waits in its socket for the next turn.
 const COUNT: u16 = 64;
-/// The kernel wants the ring to begin a page of memory.
-const ALIGN: usize = 4096;
+/// Their entries. The kernel wants them to begin a page of memory.
+const ENTRIES: Layout =
+    match Layout::from_size_align(COUNT as usize * size_of::<BufRingEntry>(), 4096) {
+        Ok(layout) => layout,
+        Err(_) => panic!("a few entries are a valid layout"),
+    };
 
 /// The buffers of one ring.
 pub struct Buffers {
@@ -109,11 +113,9 @@ impl Drop for Buffers {
 }
 
 fn allocate() -> NonNull<BufRingEntry> {
-    let bytes = usize::from(COUNT) * size_of::<BufRingEntry>();
-    let Ok(layout) = Layout::from_size_align(bytes, ALIGN) else { return NonNull::dangling() };
     // SAFETY: the layout is not of size zero.
-    let memory = unsafe { alloc_zeroed(layout) };
-    NonNull::new(memory.cast()).unwrap_or_else(|| handle_alloc_error(layout))
+    let memory = unsafe { alloc_zeroed(ENTRIES) };
+    NonNull::new(memory.cast()).unwrap_or_else(|| handle_alloc_error(ENTRIES))
 }
 
 const _: () = assert!(COUNT.is_power_of_two(), "the kernel masks the tail");

@@ -13,6 +13,7 @@ use rustix::{
 use slotmap::{Key, KeyData, SlotMap};
 
 use super::source::{Source, SourceKey};
+use crate::base::limits;
 
 /// Events that are taken in one turn; more wait for the next.
 const EVENTS: usize = 256;
@@ -50,9 +51,9 @@ impl Epoll {
         sources: &mut SlotMap<SourceKey, Source>,
         sendable: &mut Vec<SourceKey>,
     ) {
-        let timeout = timeout.map(|wait| Timespec {
-            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: wait.subsec_nanos().into(),
+        let timeout = timeout.map(|wait| {
+            let wait = wait.min(limits::EPOLL_WAIT_MAX);
+            Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() }
         });
         let events = match epoll::wait(&self.fd, &mut *self.events, timeout.as_ref()) {
             Ok((events, _)) => events,

@@ -34,6 +34,8 @@ pub struct Ring {
     pages: Pages,
     /// Sources whose reader is slow, found in this turn.
     full: Vec<SourceKey>,
+    /// Sources for which no page was left, found in this turn.
+    starved: Vec<SourceKey>,
 }
 
 /// What an operation is for; with a key it is the number that its completion carries.
@@ -83,7 +85,14 @@ impl Ring {
             .setup_cqsize(limits::RING_COMPLETIONS)
             .build(limits::RING_ENTRIES)?;
         let buffers = Buffers::register(&ring, pages.clone())?;
-        Ok(Ring { ring, buffers, sends: Sends::default(), pages, full: Vec::new() })
+        Ok(Ring {
+            ring,
+            buffers,
+            sends: Sends::default(),
+            pages,
+            full: Vec::new(),
+            starved: Vec::new(),
+        })
     }
 
     /// Receives into pages from now on, whatever comes.
@@ -179,6 +188,12 @@ impl Ring {
                 self.stop_receiving(key, source);
             }
         }
+        // Pages are there again. Nobody may be waiting: a pooled connection is asked only whether anything has come.
+        while let Some(key) = self.starved.pop() {
+            if let Some(source) = sources.get_mut(key) {
+                self.receive(key, source);
+            }
+        }
     }
 
     /// Passes on what has come; how much it was.
@@ -196,8 +211,10 @@ impl Ring {
                 Purpose::Receive => {
                     let key = key.into();
                     let page = self.buffers.received(&completion);
-                    if received(&self.pages, sources.get_mut(key), page, &completion) {
-                        self.full.push(key);
+                    match received(&self.pages, sources.get_mut(key), page, &completion) {
+                        Next::Nothing => {}
+                        Next::Stop => self.full.push(key),
+                        Next::Again => self.starved.push(key),
                     }
                 }
                 Purpose::PollIn => told(sources.get_mut(key.into()), Way::In),
@@ -250,18 +267,28 @@ fn fd(source: &Source) -> types::Fd {
     types::Fd(fd)
 }
 
-/// A receive has brought something, or has ended. True: so much lies there unread that no more is to come.
+/// What is to be done after a receive.
+enum Next {
+    Nothing,
+    /// So much lies there unread that no more is to come.
+    Stop,
+    /// It ended for want of a page.
+    Again,
+}
+
+/// A receive has brought something, or has ended.
 fn received(
     pages: &Pages,
     source: Option<&mut Source>,
     page: Option<BytesMut>,
     completion: &cqueue::Entry,
-) -> bool {
+) -> Next {
     let Some(source) = source else {
         // The source is gone; what came for it is nobody's.
         page.into_iter().for_each(|page| pages.give(page));
-        return false;
+        return Next::Nothing;
     };
+    let was_wanted = source.receiving == Receiving::Armed;
     if !cqueue::more(completion.flags()) {
         source.receiving = Receiving::No;
     }
@@ -275,13 +302,17 @@ fn received(
             page.into_iter().for_each(|page| source.received.push(page, pages));
         }
         error => match Errno::from_raw_os_error(-error) {
-            // Told to stop, or out of pages: whoever reads begins anew.
+            Errno::NOBUFS if was_wanted => return Next::Again,
+            // Told to stop: whoever reads begins anew.
             Errno::CANCELED | Errno::NOBUFS => {}
             errno => source.end = Some(End::Broken(errno)),
         },
     }
     source.input.wake();
-    source.received.is_full() || source.receiving == Receiving::Stopping
+    match source.received.is_full() || source.receiving == Receiving::Stopping {
+        true => Next::Stop,
+        false => Next::Nothing,
+    }
 }
 
 /// A send has ended. True: there is more to send.
