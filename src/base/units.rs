@@ -56,3 +56,9 @@ impl UnixTime {
 /// Money in units of 10⁻¹² US dollars: a price of 1 USD a million tokens is exactly 1,000,000 a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PicoUsd(pub u64);
+
+/// A count with its noun: `1 process`, `2 processes`.
+#[must_use]
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    base::limits,
+    base::{limits, units::counted},
     config::{
         check::{Checked, check},
         report::Mistake,
@@ -80,8 +80,8 @@ fn verdict(name: &str, checked: &Checked) -> (String, String, i32) {
         return (format!("{name}: ok{}\n", summary(checked)), errors, 0);
     }
     errors.push_str(&lines(name, "", &checked.mistakes));
-    let plural = if checked.mistakes.len() == 1 { "mistake" } else { "mistakes" };
-    let _ = writeln!(errors, "{name}: {} {plural}", checked.mistakes.len());
+    let count = counted(checked.mistakes.len() as u64, "mistake", "mistakes");
+    let _ = writeln!(errors, "{name}: {count}");
     (String::new(), errors, 1)
 }
 
@@ -102,12 +102,12 @@ pub fn lines(name: &str, label: &str, mistakes: &[Mistake]) -> String {
 
 fn summary(checked: &Checked) -> String {
     let Some(config) = &checked.config else { return String::new() };
-    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let count = |n: usize, one: &str, many: &str| counted(n as u64, one, many);
     format!(
         " ({}, {}, {}; digest {})",
-        count(config.virtual_keys.len(), "virtual key"),
-        count(config.configs.len(), "config"),
-        count(config.api_keys.len(), "API key"),
+        count(config.virtual_keys.len(), "virtual key", "virtual keys"),
+        count(config.configs.len(), "config", "configs"),
+        count(config.api_keys.len(), "API key", "API keys"),
         hex::encode(&config.digest[..6]),
     )
 }

@@ -12,6 +12,7 @@ use std::{
 
 use super::{Outcome, Refusal, body};
 use crate::{
+    base::units::counted,
     io::log::{
         disk::{Row, SegmentPath, segments},
         read::{Piece, SegmentReader, Stretch},
@@ -223,7 +224,9 @@ impl Check {
 
     fn bad(&mut self, path: &Path, what: &str, stretch: &Stretch) {
         let Stretch { offset, bytes, records } = *stretch;
-        self.fault(path, offset, format!("{what}: {bytes} bytes, {records} records or so"));
+        let bytes = counted(bytes, "byte", "bytes");
+        let records = counted(records, "record", "records");
+        self.fault(path, offset, format!("{what}: {bytes}, {records} or so"));
     }
 
     fn fault(&mut self, path: &Path, offset: u64, message: impl Display) {
@@ -241,17 +244,18 @@ impl Check {
     fn write(&self, dir: &Path, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
-            "{}: {} records of {} processes in {} segments, {} bodies in {} segments, {} bytes",
+            "{}: {} of {} in {}, {} in {}, {}",
             dir.display(),
-            self.records,
-            self.processes.len(),
-            self.segments,
-            self.bodies,
-            self.body_segments,
-            self.bytes
+            counted(self.records, "record", "records"),
+            counted(self.processes.len() as u64, "process", "processes"),
+            counted(self.segments, "segment", "segments"),
+            counted(self.bodies, "body", "bodies"),
+            counted(self.body_segments, "segment", "segments"),
+            counted(self.bytes, "byte", "bytes"),
         )?;
         if self.newer_records > 0 {
-            writeln!(out, "  note: {} records are of a newer version", self.newer_records)?;
+            let newer = counted(self.newer_records, "record is", "records are");
+            writeln!(out, "  note: {newer} of a newer version")?;
         }
         for note in &self.notes {
             writeln!(out, "  note: {note}")?;
@@ -263,7 +267,8 @@ impl Check {
             writeln!(out, "  fault: and {} more", self.faults_unlisted)?;
         }
         let all = self.faults.len() as u64 + self.faults_unlisted;
-        writeln!(out, "  {}", if all == 0 { "sound".to_owned() } else { format!("{all} faults") })
+        let verdict = if all == 0 { "sound".to_owned() } else { counted(all, "fault", "faults") };
+        writeln!(out, "  {verdict}")
     }
 }
 

@@ -112,7 +112,10 @@ fn records_of_all_cores_arrive_once_and_in_order() {
     assert_eq!((summary.written, summary.dropped, summary.lost, summary.depth), (9000, 0, 0, 0));
     let (outcome, said) = check(dir.path());
     assert_eq!(outcome, Outcome::Done, "{said}");
-    assert!(said.contains("9000 records of 1 processes in 1 segments"), "{said}");
+    assert!(
+        said.contains("9000 records of 1 process in 1 segment, 0 bodies in 0 segments"),
+        "{said}"
+    );
 }
 
 #[test]
