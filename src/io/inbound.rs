@@ -32,10 +32,14 @@ impl<R: Reader> Inbound<R> {
     }
 
     /// Takes the first `length` bytes out of the buffer. What is short is copied: a slice would hold the whole buffer
-    /// for as long as the exchange goes on, and a stream may be open for an hour.
+    /// for as long as the exchange goes on, and a stream may be open for an hour. What is long is not held by the rest.
     pub fn take(&mut self, length: usize) -> Bytes {
         if length > limits::COPIED_OUT_BYTES {
-            return self.buffer.split_to(length).freeze();
+            let taken = self.buffer.split_to(length).freeze();
+            if length > limits::READ_BUFFER_BYTES {
+                self.buffer = BytesMut::from(&self.buffer[..]);
+            }
+            return taken;
         }
         let taken = Bytes::copy_from_slice(&self.buffer[..length]);
         self.buffer.advance(length);
@@ -97,5 +101,38 @@ impl<R: Reader> Inbound<R> {
     pub fn is_quiet(&mut self) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
         self.buffer.is_empty() && self.poll_fill(&mut nobody).is_pending()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing ever comes.
+    struct Silence;
+
+    impl Reader for Silence {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut BytesMut) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_long_body_is_freed_by_whoever_took_it() {
+        for (length, rest) in
+            [(limits::READ_BUFFER_BYTES + 1, ""), (1 << 20, ""), (1 << 20, "more")]
+        {
+            let mut inbound = Inbound::new(Silence);
+            inbound.gather(length + rest.len());
+            inbound.buffer().resize(length, 1);
+            inbound.buffer().extend_from_slice(rest.as_bytes());
+            let body = inbound.take(length);
+            assert_eq!((body.len(), &inbound.buffer()[..]), (length, rest.as_bytes()));
+            assert!(
+                body.is_unique(),
+                "the connection holds {length} bytes, and {} more",
+                rest.len()
+            );
+        }
     }
 }

@@ -135,6 +135,13 @@ impl Hold {
         self.admission.change(&mut self.rendered, bytes);
     }
 
+    /// The request is freed, in all its forms: its answer is under way, perhaps for long.
+    pub fn request_freed(&mut self) {
+        let Hold { admission, body, rendered, .. } = self;
+        admission.change(body, 0);
+        admission.change(rendered, 0);
+    }
+
     /// Counts an answer that is held back: it has been begun, so that it is never refused.
     pub fn answer(&mut self, bytes: usize) {
         // Small ones, before the commit, are in the exchange's own share.

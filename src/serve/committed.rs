@@ -39,6 +39,11 @@ pub struct Committed<N: Net> {
 }
 
 impl<N: Net> Committed<N> {
+    /// Whether it holds the request: for what is estimated of it at once, or for guardrails that look at the answer.
+    pub(super) fn holds_request(&self) -> bool {
+        matches!(self.basis, Basis::Body(_)) || self.tried.guarding.is_some()
+    }
+
     /// Passes it on to its end.
     pub(super) async fn pass_on<R: Reader, W: Writer>(
         &mut self,

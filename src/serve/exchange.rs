@@ -144,6 +144,9 @@ async fn exchange<'e, N: Net, R: Reader, W: Writer>(
         Settled::Committed(committed) => committed,
         Settled::Told(after) => return Ok(after),
     };
+    if !committed.holds_request() && client.bodies.is_none() {
+        client.hold.request_freed(); // with the place above
+    }
     let passed = committed.pass_on(client, incoming, call.dialect, notes).await;
     Ok(committed.end(client, passed, entry, notes))
 }

@@ -8,6 +8,7 @@ use super::{
     Gate, Setup,
     answer::Answer,
     client::{self, Conn, chat},
+    guardrails::{forbids, guarded},
     millis, secs,
     target::*,
 };
@@ -176,6 +177,47 @@ fn a_stream_under_way_goes_on_whatever_is_taken_besides() {
     let answer = gate.run(async move { stream.answer().await });
     assert!(answer.is_whole(), "{answer:?}");
     assert_eq!(gate.counters.streams_open.get(), 0);
+}
+
+/// The request of a stream with a body of this length, and so many bytes held when its answer waits, and when it flows.
+fn held_for_a_stream(gate: &Gate, length: usize) -> (u64, u64) {
+    let mut request = post_with_length(length);
+    let start = client::chat_body("hi", true).to_string();
+    request.extend_from_slice(format!("{start}{}", " ".repeat(length - start.len())).as_bytes());
+    let held = || gate.counters.exchange_bytes.get();
+    let mut stream = gate.begin(&request, millis(1500));
+    let waiting = held();
+    gate.world.run_for(secs(2));
+    assert_eq!(gate.counters.streams_open.get(), 1);
+    let flowing = held();
+    let answer = gate.run(async move { stream.answer().await });
+    assert!(answer.is_whole(), "{answer:?}");
+    gate.world.run_for(secs(1));
+    gate.holds_nothing();
+    (waiting, flowing)
+}
+
+#[test]
+fn the_room_of_a_body_is_free_as_soon_as_its_answer_streams() {
+    let body = 40 * limits::EXCHANGE_BYTES;
+    for provider in ["openai", "anthropic"] {
+        let gate = Setup::new(1).target("a", provider).open();
+        gate.target("a").is("first_byte=2s&chunks=20&interval=200ms");
+        let (waiting, flowing) = held_for_a_stream(&gate, body as usize);
+        assert!(waiting >= limits::EXCHANGE_BYTES + body, "{provider}: {waiting}");
+        assert_eq!(flowing, limits::EXCHANGE_BYTES, "{provider}");
+        gate.close();
+    }
+}
+
+#[test]
+fn a_body_that_guardrails_keep_keeps_its_room() {
+    let body = 40 * limits::EXCHANGE_BYTES;
+    let gate = guarded(json!({"output_guardrails": forbids("bad", false)})).open();
+    gate.target("a").is("first_byte=2s&chunks=20&interval=200ms");
+    let (_, flowing) = held_for_a_stream(&gate, body as usize);
+    assert!(flowing >= limits::EXCHANGE_BYTES + body, "{flowing}");
+    gate.close();
 }
 
 #[test]
