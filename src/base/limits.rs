@@ -98,6 +98,10 @@ pub const HEAD_WITHIN: Duration = Duration::from_secs(10);
 pub const BODY_IDLE_FOR: Duration = Duration::from_secs(30);
 /// How long running exchanges may go on after SIGTERM.
 pub const DRAIN_FOR: Duration = Duration::from_secs(30);
+/// How long what a cut ends may still wait: for its client to take the last event, and to close.
+pub const CUT_WITHIN: Duration = Duration::from_millis(300);
+/// How long a process that was told to end at once waits for its log: a disk takes longer than the cut.
+pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How long a TLS handshake may take, on either side.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 

@@ -7,6 +7,7 @@ use std::{
     process::ExitCode,
     sync::{Arc, mpsc},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -51,6 +52,10 @@ impl Serve for Gateway<Kernel> {
 
     fn drain(&self) {
         Gateway::drain(self);
+    }
+
+    fn cut(&self) {
+        Gateway::cut(self);
     }
 
     async fn drained(&self) {
@@ -298,20 +303,15 @@ impl Running {
             }
         }
         let most = limits::DRAIN_FOR.as_secs();
-        eprintln!("trunkline: draining, for at most {most} s; a second signal ends at once");
+        eprintln!("trunkline: draining, for at most {most} s; a second signal cuts what is left");
         self.hub.drain();
-        std::thread::spawn(move || {
-            while let Ok(event) = self.events.recv() {
-                if matches!(event, Event::Signal(SIGTERM | SIGINT)) {
-                    std::process::exit(1);
-                }
-            }
-        });
-        let mut code = ExitCode::SUCCESS;
+        let hub = Arc::clone(&self.hub);
+        std::thread::spawn(move || hear_on(&self.events, &hub, self.clock));
+        let mut broken = false;
         for worker in self.workers {
             if !matches!(worker.join(), Ok(Ok(()))) {
                 eprintln!("trunkline: a worker ended with an error");
-                code = ExitCode::from(70);
+                broken = true;
             }
         }
         say_slow(&self.slow, self.clock);
@@ -326,8 +326,36 @@ impl Running {
                 summary.dropped + summary.lost
             );
         }
-        code
+        match (broken, self.hub.is_cutting()) {
+            (true, _) => ExitCode::from(70),
+            (false, true) => ExitCode::from(1),
+            (false, false) => ExitCode::SUCCESS,
+        }
     }
+}
+
+/// What signals do while the gateway drains: the second one cuts what runs. A third, or an end that does not come, ends
+/// the process as it stands.
+fn hear_on(events: &mpsc::Receiver<Event>, hub: &Hub, clock: Clock) {
+    let is_stop = |event: &Event| matches!(event, Event::Signal(SIGTERM | SIGINT));
+    loop {
+        match events.recv() {
+            Ok(event) if is_stop(&event) => break,
+            Ok(_) => {}
+            Err(_) => return, // nobody is left who could tell
+        }
+    }
+    eprintln!("trunkline: a second signal: what is left is cut; a third ends at once");
+    hub.cut();
+    let last = clock.now().after(limits::STOP_WITHIN);
+    while let left @ 1.. = last.nanos.saturating_sub(clock.now().nanos) {
+        match events.recv_timeout(Duration::from_nanos(left)) {
+            Ok(event) if !is_stop(&event) => {}
+            _ => break,
+        }
+    }
+    eprintln!("trunkline: ended at once; what the log had not written is lost");
+    std::process::exit(1);
 }
 
 /// The main thread may wait for whoever reads stderr; a worker must not.

@@ -40,6 +40,7 @@ pub struct Hub {
     number: AtomicU64,
     epoch: Mutex<Arc<Epoch>>,
     draining: AtomicBool,
+    cutting: AtomicBool,
     mailboxes: Vec<Arc<Mailbox>>,
     refusal: Mutex<Option<String>>,
     /// What cores tell each other of targets and credentials; configs that came with requests have a table of their
@@ -64,6 +65,7 @@ impl Hub {
             number: AtomicU64::new(epoch.number),
             epoch: Mutex::new(epoch),
             draining: AtomicBool::new(false),
+            cutting: AtomicBool::new(false),
             mailboxes,
             refusal: Mutex::default(),
             health: Default::default(),
@@ -141,6 +143,18 @@ impl Hub {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Tells all cores, which drain, to end now.
+    pub fn cut(&self) {
+        self.cutting.store(true, Ordering::Release);
+        self.mailboxes.iter().for_each(|mailbox| mailbox.post(Message::Cut));
+    }
+
+    /// Whether they were told so.
+    #[must_use]
+    pub fn is_cutting(&self) -> bool {
+        self.cutting.load(Ordering::Acquire)
     }
 }
 
@@ -254,6 +268,8 @@ pub enum Message {
     Resolved(Answer),
     /// Stop accepting; finish what runs.
     Drain,
+    /// Do not wait for what runs any longer.
+    Cut,
 }
 
 /// A core's mailbox: other threads post, the core is woken by its bell.

@@ -34,6 +34,8 @@ struct Shared {
     /// Wakes the ticking task when an earlier deadline came in than the one it sleeps for.
     ticker: RefCell<Option<Waker>>,
     asleep_until: Cell<u64>,
+    /// Every wait ends by then, if it was to end later.
+    ends: Cell<Option<Instant>>,
 }
 
 struct Entry {
@@ -81,6 +83,12 @@ impl Wheel {
             .await;
             self.fire(net.now());
         }
+    }
+
+    /// From now on no wait outlasts this time, also of those under way.
+    pub fn end_by(&self, last: Instant) {
+        self.shared.ends.set(Some(last));
+        self.wake_all();
     }
 
     /// Has every wait that is under way look at the world again: a drain has begun.
@@ -179,6 +187,7 @@ impl Timer {
         deadline: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<Elapsed> {
+        let deadline = self.wheel.shared.ends.get().map_or(deadline, |last| last.min(deadline));
         if self.is_due(net, deadline) {
             self.clear();
             return Poll::Ready(Elapsed);

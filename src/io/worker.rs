@@ -48,7 +48,9 @@ pub trait Serve: 'static {
     fn connected(&self, reader: TcpReader, writer: TcpWriter, peer: SocketAddr);
     /// Stop: no further connection will come; idle ones are to be closed.
     fn drain(&self);
-    /// Waits until everything has ended, or the drain deadline has passed.
+    /// What runs is not waited for any longer.
+    fn cut(&self);
+    /// Waits until everything has ended, or was cut.
     fn drained(&self) -> impl Future<Output = ()>;
 }
 
@@ -114,12 +116,16 @@ async fn main<S: Serve>(
     let listener = Listener::new(&kernel, start.listener)?;
     start.ear.set_nonblocking(true)?;
     let bell = kernel.events().add(start.ear.into(), true)?;
-    let mut letters = Letters { bell, mailbox: start.mailbox, resolver, kernel: kernel.clone() };
+    let (mailbox, kept) = (start.mailbox, kernel.clone());
+    let mut letters = Letters { bell, mailbox, resolver, kernel: kept, cut: false };
     accept_until_drain(&kernel, &listener, &serve, &mut letters).await;
     drop(listener);
     serve.drain();
     let letters = pin!(async {
         loop {
+            if std::mem::take(&mut letters.cut) {
+                serve.cut();
+            }
             letters.next().await;
         }
     });
@@ -194,6 +200,8 @@ struct Letters {
     mailbox: Arc<Mailbox>,
     resolver: Resolver,
     kernel: Kernel,
+    /// Whether a cut was asked for and not made.
+    cut: bool,
 }
 
 impl Letters {
@@ -210,6 +218,7 @@ impl Letters {
             match message {
                 Message::Resolved(answer) => self.resolver.answered(answer, self.kernel.now()),
                 Message::Drain => drain = true,
+                Message::Cut => self.cut = true,
             }
         }
         drain

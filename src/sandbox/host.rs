@@ -59,5 +59,7 @@ impl Serve for Host {
 
     fn drain(&self) {}
 
+    fn cut(&self) {}
+
     async fn drained(&self) {}
 }

@@ -19,10 +19,10 @@ use super::{
     tend::tend,
 };
 use crate::{
-    base::limits,
+    base::{limits, units::counted},
     io::{
         net::{Net, Writer},
-        race::{First, race},
+        race::race,
         tls::{self, MaybeTlsReader, MaybeTlsWriter, ServerConfig},
     },
     journal::metrics::Counters,
@@ -108,24 +108,41 @@ impl<N: Net> Gateway<N> {
         self.core.wheel.wake_all();
     }
 
-    /// Waits until all connections have ended, or the drain deadline has passed.
+    /// Stop now: what is under way is told that it ends here, and makes its record.
+    pub fn cut(&self) {
+        self.core.cutting.set(true);
+        self.core.wheel.end_by(self.core.net.now().after(limits::CUT_WITHIN));
+    }
+
+    /// Waits until all connections have ended. They are cut when the drain deadline has passed, if not before.
     pub async fn drained(&self) {
-        let gone = poll_fn(|cx| {
+        let Core { net, wheel, cutting, .. } = &*self.core;
+        // Of the wheel, whose waits a cut ends.
+        let timer = wheel.timer();
+        let deadline = net.now().after(limits::DRAIN_FOR);
+        if timer.within(net, deadline, self.all_gone()).await.is_ok() {
+            return;
+        }
+        if !cutting.get() {
+            let open = self.connections.open.get() as u64;
+            let open = counted(open, "connection was", "connections were");
+            eprintln!("trunkline: {open} still open after {:?} and cut", limits::DRAIN_FOR);
+            self.cut();
+        }
+        let deadline = net.now().after(2 * limits::CUT_WITHIN);
+        let time_is_up = pin!(net.sleep_until(deadline));
+        // Those whose waits did not end for it are dropped as they are.
+        race(self.all_gone(), time_is_up).await;
+    }
+
+    fn all_gone(&self) -> impl Future<Output = ()> + Unpin {
+        poll_fn(|cx| {
             if self.connections.open.get() == 0 {
                 return self.core.mirrors.poll_none(cx);
             }
             *self.connections.waiting.borrow_mut() = Some(cx.waker().clone());
             Poll::Pending
-        });
-        let deadline = self.core.net.now().after(limits::DRAIN_FOR);
-        let time_is_up = pin!(self.core.net.sleep_until(deadline));
-        if let First::Right(()) = race(gone, time_is_up).await {
-            eprintln!(
-                "trunkline: {} connections were still open after {:?} and are cut",
-                self.connections.open.get(),
-                limits::DRAIN_FOR
-            );
-        }
+        })
     }
 }
 

@@ -129,7 +129,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
         }
     }
 
-    /// Runs `work`, which is taken pinned, until `deadline`, or until the client goes away.
+    /// Runs `work`, which is taken pinned, until `deadline`, or until the client goes away or is cut off.
     pub fn unless_gone<T>(
         &mut self,
         deadline: Instant,
@@ -141,7 +141,8 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
                 timer.clear();
                 return Poll::Ready(Ok(value));
             }
-            if inbound.poll_gone(cx).is_ready() {
+            // A cut wakes every wait, and so has this looked at again.
+            if inbound.poll_gone(cx).is_ready() || core.cutting.get() {
                 timer.clear();
                 return Poll::Ready(Err(Interrupted::ClientGone));
             }
@@ -170,6 +171,14 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
         }
     }
 
+    /// Why its exchange ends now, if the core has cut it: any wait may have ended for that.
+    pub fn cut(&self) -> Option<Fault> {
+        self.core.cutting.get().then(|| {
+            let message = "the gateway was stopped before the answer was complete; try again";
+            Fault::new(Stage::Relay, Source::Gateway, Kind::Overloaded, message)
+        })
+    }
+
     /// Says that nothing more will be written, once the client has taken what was, but waits no longer than `deadline`.
     pub async fn shutdown(&mut self, deadline: Instant) {
         let Client { core, writer, timer, .. } = self;
@@ -181,7 +190,7 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
 /// Why a wait ended without its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interrupted {
-    /// The client went away.
+    /// The client went away, or was cut off by the end of the core.
     ClientGone,
     /// The deadline passed.
     Deadline,

@@ -117,6 +117,10 @@ async fn fail<N: Net, R: Reader, W: Writer>(
     entry: &mut Entry<'_>,
     notes: &mut Notes<'_>,
 ) -> After {
+    let fault = match fault.kind {
+        Kind::ClientGone | Kind::Timeout(_) | Kind::ConnectTimeout => client.cut().unwrap_or(fault),
+        _ => fault,
+    };
     // A bug struck while the answer was on its way: nobody knows how much of it is out.
     let under_way = client.answered.is_some() && entry.status == 0;
     entry.truncated |= under_way && fault.kind == Kind::Bug;

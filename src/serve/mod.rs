@@ -102,6 +102,8 @@ pub struct Core<N: Net> {
     pub listeners: Vec<SocketAddr>,
     /// Whether this core is to end when its exchanges have.
     pub draining: Cell<bool>,
+    /// Whether it is to end now: exchanges are cut, and told so.
+    pub cutting: Cell<bool>,
 }
 
 impl<N: Net> Core<N> {
@@ -129,6 +131,7 @@ impl<N: Net> Core<N> {
             mirrors: Rc::default(),
             listeners,
             draining: Cell::new(false),
+            cutting: Cell::new(false),
         }
     }
 

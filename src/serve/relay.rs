@@ -75,7 +75,8 @@ impl<'r, 'a, 'n, N: Net, R: Reader, W: Writer> Relay<'r, 'a, 'n, N, R, W> {
                 return Box::pin(self.broken(ended)).await;
             }
             if let Err(gone) = self.flush().await {
-                return Passed { after: After::Close, fault: Some(gone) };
+                let fault = self.client.cut().unwrap_or(gone);
+                return Passed { after: After::Close, fault: Some(fault) };
             }
             if self.arriving.complete {
                 let after = self.ending.map_or(After::Close, |e| e.after(self.passage.incoming));
@@ -84,10 +85,13 @@ impl<'r, 'a, 'n, N: Net, R: Reader, W: Writer> Relay<'r, 'a, 'n, N, R, W> {
             let more = match self.arriving.more(self.client).await {
                 Ok(()) => self.arriving.take(self.client),
                 Err(Lost::Upstream(ended)) => Err(ended),
-                Err(Lost::Client) => {
-                    let gone = gone("the client closed before the answer was complete");
-                    return Passed { after: After::Close, fault: Some(gone) };
-                }
+                Err(Lost::Client) => match self.client.cut() {
+                    Some(fault) => Err(Ended { fault, status: None, told: false }),
+                    None => {
+                        let gone = gone("the client closed before the answer was complete");
+                        return Passed { after: After::Close, fault: Some(gone) };
+                    }
+                },
             };
             if let Err(ended) = more.or_else(|ended| self.arriving.forgive(ended, self.client)) {
                 return Box::pin(self.broken(ended)).await;
@@ -173,7 +177,7 @@ impl<'r, 'a, 'n, N: Net, R: Reader, W: Writer> Relay<'r, 'a, 'n, N, R, W> {
         head
     }
 
-    /// The upstream broke: the client is told.
+    /// The upstream broke, or the gateway is stopped: the client is told.
     async fn broken(&mut self, ended: Ended) -> Passed {
         // An upstream may have sent all of what guardrails deny: the client is not to take it for whole.
         self.arriving.complete = false;

@@ -92,8 +92,8 @@ impl<N: Net> Waiter<N> for Beside<N> {
                 timer.clear();
                 return Poll::Ready(Ok(value));
             }
-            // A drain wakes every wait, and so has this looked at again.
-            if *ends_with_core && core.draining.get() {
+            // A drain wakes every wait, as a cut does, and so has this looked at again.
+            if core.cutting.get() || *ends_with_core && core.draining.get() {
                 return Poll::Ready(Err(Interrupted::ClientGone));
             }
             timer.poll_due(&core.net, deadline, cx).map(|_| Err(Interrupted::Deadline))

@@ -97,12 +97,31 @@ fn a_second_signal_ends_at_once(driver: Driver) {
     let gate = Gate::default();
     let up = gated(&gate);
     let mut gateway = Gateway::in_front_of(driver, up.port);
-    let mut conn = begin(&gateway);
+    let mut streams: Vec<Conn> = (0..3).map(|_| begin(&gateway)).collect();
     gateway.signal(Signal::TERM);
     gateway.hears("draining");
-    gateway.signal(Signal::TERM);
+    gateway.signal(Signal::INT);
+    streams.iter_mut().for_each(is_told_of_the_cut);
     assert_eq!(gateway.wait().code(), Some(1), "{}", gateway.said());
-    assert_eq!(conn.rest(), b"");
+    gateway.hears("stopped; 3 records written, 0 dropped");
+    has_records_of_the_cut(&gateway, 3);
+}
+
+/// A stream that is cut says so, and does not end as a whole one does.
+fn is_told_of_the_cut(conn: &mut Conn) {
+    let event = conn.event(&mut Vec::new()).expect("an event");
+    assert!(event.contains("overloaded_error") && event.contains("was stopped"), "{event}");
+    assert_eq!(conn.rest(), b"", "no end mark");
+}
+
+fn has_records_of_the_cut(gateway: &Gateway, streams: usize) {
+    let records = log::records(&gateway.log_dir());
+    assert_eq!(records.len(), streams);
+    for record in records {
+        assert_eq!((&record["truncated"], &record["status"]), (&true.into(), &200.into()));
+        assert_eq!(record["error"], "overloaded", "{record:#}");
+    }
+    assert!(log::check(&gateway.log_dir()).0);
 }
 
 fn what_does_not_end_is_cut(driver: Driver) {
@@ -119,11 +138,11 @@ fn what_does_not_end_is_cut(driver: Driver) {
     let mut conn = begin(&gateway);
     gateway.signal(Signal::TERM);
     crate::harness::pause(20_000);
-    assert_eq!(gateway.count_said("were still open after"), 0, "too early");
-    gateway.hears("were still open after");
+    assert_eq!(gateway.count_said("still open after"), 0, "too early");
+    gateway.hears("still open after");
+    is_told_of_the_cut(&mut conn);
     assert_eq!(gateway.wait().code(), Some(0), "{}", gateway.said());
-    assert_eq!(conn.rest(), b"");
-    assert!(log::check(&gateway.log_dir()).0);
+    has_records_of_the_cut(&gateway, 1);
 }
 
 fn sigint_is_the_same(driver: Driver) {
