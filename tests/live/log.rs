@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 
 use crate::harness::{
@@ -26,6 +26,7 @@ on_both_drivers!(
     kill_9_loses_no_more_than_a_sync_interval,
     a_torn_tail_is_cut_and_said,
     a_full_disk_stops_no_traffic,
+    a_disk_with_room_again_is_said_once,
 );
 
 /// Everything in full only where minutes do not matter.
@@ -239,6 +240,32 @@ fn a_full_disk_stops_no_traffic(driver: Driver) {
     assert_eq!(written + dropped, sent, "{said}");
     assert!(dropped > 0, "{said}");
     assert_eq!(log::records(&gateway.log_dir()).len() as u64, written);
+}
+
+fn a_disk_with_room_again_is_said_once(driver: Driver) {
+    let up = answering();
+    // The limit that the process may raise, so that it can be raised for it.
+    let mut gateway =
+        Gateway::new(driver).config(gateway::simple(up.port)).after("ulimit -S -f 64").start();
+    let mut conn = gateway.connect();
+    let mut sent = 0_u64;
+    let mut ask_until = |said: &str| {
+        let until = Instant::now() + DEADLINE;
+        while gateway.count_said(said) == 0 {
+            assert_eq!(conn.post("/v1/chat/completions", &chat("m")).status, 200);
+            sent += 1;
+            assert!(Instant::now() < until, "{said} was not said:\n{}", gateway.said());
+        }
+    };
+    ask_until("trunkline: log: cannot write ");
+    let pid = Pid::from_raw(gateway.pid().cast_signed()).expect("a process");
+    let none = Rlimit { current: None, maximum: None };
+    prlimit(Some(pid), Resource::Fsize, none).expect("the limit is raised");
+    ask_until("is written again; ");
+    gateway.stop();
+    assert_eq!(gateway.count_said("is written again; 0 records were lost meanwhile"), 1);
+    assert_eq!(gateway.count_said("is written again"), 1, "{}", gateway.said());
+    assert_eq!(log::records(&gateway.log_dir()).len() as u64, sent);
 }
 
 /// The default of `log.sync`.

@@ -83,7 +83,7 @@ impl KeeperThread {
                 self.counters.sync_errors.fetch_add(1, Ordering::Relaxed);
                 if !complained {
                     eprintln!(
-                        "log: cannot sync {}: {error}; records written since may be lost if the machine fails. \
+                        "trunkline: log: cannot sync {}: {error}; records written since may be lost if the machine fails. \
                          Check the disk",
                         self.dir.display()
                     );
@@ -136,7 +136,7 @@ impl KeeperThread {
                 self.counters.deleted_segments.fetch_add(count, Ordering::Relaxed);
             }
             Err(error) => eprintln!(
-                "log: cannot delete old segments in {}: {error}; the log may outgrow log.retention",
+                "trunkline: log: cannot delete old segments in {}: {error}; the log may outgrow log.retention",
                 self.dir.display()
             ),
         }

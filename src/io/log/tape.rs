@@ -12,7 +12,10 @@ use super::{
     keeper::Keeper,
 };
 use crate::{
-    base::{limits, units::UnixTime},
+    base::{
+        limits,
+        units::{UnixTime, counted},
+    },
     wire::record::{
         block::{self, BlockHead, BlockKind},
         segment::{CoreEnd, FORMAT, SegmentEnd, SegmentHead},
@@ -41,6 +44,16 @@ pub(super) struct Tape {
     /// Before this no further attempt is made to begin a segment, after one that failed.
     rotate_not_before: UnixTime,
     last_complaint: Option<UnixTime>,
+    /// What was complained of and is not over.
+    trouble: Option<Trouble>,
+}
+
+/// A disk that refuses, as stderr was told.
+struct Trouble {
+    /// Whether it is the next segment that cannot be begun; else this one cannot be written.
+    of_next: bool,
+    /// Records or bodies lost before it.
+    lost_before: u64,
 }
 
 struct Segment {
@@ -56,7 +69,8 @@ impl Tape {
         let segment = Segment::create(&desk, row, number, 0)?;
         desk.keeper.opened(row, &segment.at.path, &segment.file);
         let rotate_not_before = UnixTime::default();
-        Ok(Tape { desk, row, segment, begun: 1, rotate_not_before, last_complaint: None })
+        let (last_complaint, trouble) = (None, None);
+        Ok(Tape { desk, row, segment, begun: 1, rotate_not_before, last_complaint, trouble })
     }
 
     /// The head of the next block; every head that is taken must be appended in that order.
@@ -71,11 +85,14 @@ impl Tape {
             Ok(()) => {
                 self.desk.keeper.dirtied(self.row);
                 counters.written_bytes.fetch_add(blocks.len() as u64, Ordering::Relaxed);
+                if self.trouble.as_ref().is_some_and(|trouble| !trouble.of_next) {
+                    self.say_over();
+                }
                 Ok(())
             }
             Err(error) => {
                 counters.write_errors.fetch_add(1, Ordering::Relaxed);
-                self.complain(&error);
+                self.complain(&error, false);
                 Err(error)
             }
         }
@@ -97,10 +114,13 @@ impl Tape {
                 self.desk.keeper.retired(&self.segment.file);
                 self.desk.keeper.opened(self.row, &next.at.path, &next.file);
                 self.segment = next;
+                if self.trouble.is_some() {
+                    self.say_over();
+                }
             }
             Err(error) => {
                 self.desk.counters.write_errors.fetch_add(1, Ordering::Relaxed);
-                self.complain(&error);
+                self.complain(&error, true);
                 self.rotate_not_before = now.after(limits::LOG_COMPLAIN_EVERY);
             }
         }
@@ -122,13 +142,33 @@ impl Tape {
     }
 
     /// Says on stderr what is wrong and what to do, now and then.
-    fn complain(&mut self, error: &io::Error) {
+    fn complain(&mut self, error: &io::Error, of_next: bool) {
         let now = (self.desk.clock)();
         if self.last_complaint.is_some_and(|last| now < last.after(limits::LOG_COMPLAIN_EVERY)) {
             return;
         }
         self.last_complaint = Some(now);
+        // Told again, it is still the same trouble.
+        let lost_before = self.trouble.as_ref().map_or_else(|| self.lost(), |it| it.lost_before);
+        self.trouble = Some(Trouble { of_next, lost_before });
         eprintln!("{}", complaint(&self.segment.at.path, error, &self.desk.counters));
+    }
+
+    /// Says once that what was complained of is over, and what it cost.
+    fn say_over(&mut self) {
+        if let Some(Trouble { lost_before, .. }) = self.trouble.take() {
+            let lost = self.lost().saturating_sub(lost_before);
+            eprintln!("{}", all_clear(&self.segment.at.path, self.row, lost));
+        }
+    }
+
+    /// Records or bodies that were lost so far.
+    fn lost(&self) -> u64 {
+        let stats = self.desk.counters.stats();
+        match self.row {
+            Row::Records => stats.dropped + stats.lost,
+            Row::Bodies => stats.bodies_dropped,
+        }
     }
 }
 
@@ -144,11 +184,19 @@ fn complaint(path: &Path, error: &io::Error, counters: &LogCounters) -> String {
     };
     let stats = counters.stats();
     format!(
-        "log: cannot write {}: {error}; {remedy}. Traffic goes on: {} records wait in memory, {} were dropped so far",
+        "trunkline: log: cannot write {}: {error}; {remedy}. Traffic goes on: {} records wait in memory, {} were dropped so far",
         path.display(),
         stats.depth,
         stats.dropped
     )
+}
+
+fn all_clear(path: &Path, row: Row, lost: u64) -> String {
+    let lost = match row {
+        Row::Records => counted(lost, "record was", "records were"),
+        Row::Bodies => counted(lost, "body was", "bodies were"),
+    };
+    format!("trunkline: log: {} is written again; {lost} lost meanwhile", path.display())
 }
 
 impl Segment {
@@ -195,4 +243,22 @@ impl Segment {
 /// Days since 1970, in UTC.
 fn day(at: UnixTime) -> u64 {
     at.seconds() / limits::LOG_SEGMENT_FOR.as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_is_told_with_its_number() {
+        let told = |row, lost| all_clear(Path::new("log/1.tlog"), row, lost);
+        let again = "trunkline: log: log/1.tlog is written again; ";
+        for (row, lost, expected) in [
+            (Row::Records, 0, "0 records were lost meanwhile"),
+            (Row::Records, 1, "1 record was lost meanwhile"),
+            (Row::Bodies, 2, "2 bodies were lost meanwhile"),
+        ] {
+            assert_eq!(told(row, lost), format!("{again}{expected}"));
+        }
+    }
 }
