@@ -7,7 +7,7 @@ use crate::base::limits;
 
 use super::{
     nearest::nearest,
-    tree::{Place, Tree, Value},
+    tree::{Place, Tree, Value, read_yaml},
 };
 
 /// One thing wrong with a configuration, or (as a warning) without effect.
@@ -21,6 +21,18 @@ pub struct Mistake {
     pub path: String,
     /// What is wrong and what to write instead. Never holds a secret.
     pub message: String,
+}
+
+impl Mistake {
+    /// The same, found after the check, with its line in the file that was checked.
+    #[must_use]
+    pub fn placed_in(mut self, text: &str) -> Mistake {
+        if let Ok(tree) = read_yaml(text) {
+            let place = Spot::root(&tree).place_of(&self.path);
+            (self.line, self.column) = place.map_or((0, 0), |place| (place.line, place.column));
+        }
+        self
+    }
 }
 
 impl fmt::Display for Mistake {
@@ -72,6 +84,17 @@ impl<'a> Spot<'a> {
     #[must_use]
     pub fn get_or_null(&'a self, key: &str) -> Option<Spot<'a>> {
         self.entries().filter(|entry| entry.name() == key).last()
+    }
+
+    /// Where the value of this path of keys stands. Names may have dots.
+    fn place_of(&self, path: &str) -> Option<Place> {
+        if path.is_empty() {
+            return Some(self.tree.place);
+        }
+        self.entries().find_map(|entry| {
+            let rest = path.strip_prefix(entry.name())?;
+            entry.place_of(rest.strip_prefix('.').or(rest.is_empty().then_some(""))?)
+        })
     }
 
     /// All entries of a map, in order; none if this is no map.

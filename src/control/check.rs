@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::load;
 use crate::{
     base::{limits, units::counted},
     config::{
@@ -26,7 +27,7 @@ pub struct CheckArgs {
     /// The file to check; `-` reads standard input.
     #[arg(required_unless_present = "schema")]
     pub file: Option<PathBuf>,
-    /// Do not look variables up: a value that names one may be anything.
+    /// Do not look variables up: a value that names one may be anything. Nor are files of certificates read.
     #[arg(long)]
     pub no_env: bool,
     /// Print a JSON Schema of the file instead.
@@ -55,7 +56,11 @@ fn of_file(file: &Path, no_env: bool) -> (String, String, i32) {
         true => Variables::Unknown,
         false => Variables::Lookup(&environment),
     };
-    let checked = check(&text, variables);
+    let mut checked = check(&text, variables);
+    // Without the variables there is no configuration, and the files need not be here either.
+    if let Some(Err(mistake)) = checked.config.as_ref().map(load::certificates) {
+        checked.mistakes.push(mistake.placed_in(&text));
+    }
     verdict(&file.display().to_string(), &checked)
 }
 

@@ -11,7 +11,10 @@ use std::{
 use crate::{
     base::limits,
     config::{Admin, Config, Log, Workers, check::check, report::Mistake, variables::Variables},
-    io::{hub::Epoch, tls},
+    io::{
+        hub::Epoch,
+        tls::{self, ServerConfig, Trust},
+    },
 };
 
 /// What flags set over the file, at the start and at each reload.
@@ -131,11 +134,24 @@ impl Overrides {
     }
 }
 
+/// TLS of both sides, from the files that a configuration names. A mistake has the field, but not its line.
+pub fn certificates(config: &Config) -> Result<(Option<Arc<ServerConfig>>, Trust), Mistake> {
+    let mistake = |path, message| Mistake { line: 0, column: 0, path, message };
+    let server = config.tls.as_ref().map(tls::server_config).transpose();
+    let server = server.map_err(|fault| mistake(format!("tls.{}", fault.of), fault.message))?;
+    let files = config.virtual_keys.iter().filter_map(|key| key.ca.as_deref());
+    let client = Trust::load(files).map_err(|fault| {
+        let mut keys = config.virtual_keys.iter();
+        let key = keys.find(|key| key.ca.as_deref() == Some(fault.of));
+        let name = key.map_or("", |key| &key.name);
+        mistake(format!("virtual_keys.{name}.ca"), fault.message)
+    })?;
+    Ok((server, client))
+}
+
 /// Makes an epoch of a configuration: loads certificates, and keeps a copy without secrets beside the log.
 pub fn epoch(config: Config, number: u64) -> Result<Arc<Epoch>, String> {
-    let server_tls = config.tls.as_ref().map(tls::server_config).transpose()?;
-    let files = config.virtual_keys.iter().filter_map(|key| key.ca.as_deref());
-    let client_tls = tls::Trust::load(files)?;
+    let (server_tls, client_tls) = certificates(&config).map_err(|mistake| mistake.to_string())?;
     if let Some(log) = &config.log
         && let Err(error) = keep(&log.dir, number, &config)
     {

@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod buffer;
+pub mod certificates;
 pub mod clock;
 pub mod dns;
 pub mod event;

@@ -17,12 +17,13 @@ use bytes::{Buf, Bytes, BytesMut};
 pub use rustls::{ClientConfig, ServerConfig};
 use rustls::{
     ClientConnection, Connection, RootCertStore, ServerConnection,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-    server::WebPkiClientVerifier,
+    pki_types::ServerName,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
 use super::{
     buffer::WriteList,
+    certificates::{FileFault, add_roots, certificates, private_key},
     net::{Reader, Writer},
 };
 use crate::{base::limits, config::TlsFiles};
@@ -34,17 +35,15 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Loads the system's roots and each of `files`. Errors name the file.
-    pub fn load<'a>(files: impl Iterator<Item = &'a Path>) -> Result<Trust, String> {
+    /// Loads the system's roots and each of `files`. An error is that of one of them.
+    pub fn load<'a>(files: impl Iterator<Item = &'a Path>) -> Result<Trust, FileFault<&'a Path>> {
         let mut system = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         system.add_parsable_certificates(found.certs);
         let mut by_file = HashMap::from([(None, client_config(system.clone()))]);
         for file in files {
             let mut roots = system.clone();
-            for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
-            }
+            add_roots(&mut roots, file).map_err(|message| FileFault { of: file, message })?;
             by_file.insert(Some(file.to_owned()), client_config(roots));
         }
         Ok(Trust { by_file })
@@ -66,30 +65,20 @@ fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Loads the listener's certificate and key. Errors name the file.
-pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
-    let chain = certificates(&files.cert)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| format!("{}: {error}", files.key.display()))?;
+/// Loads the listener's certificate and key. An error is that of the file of a key of `tls`.
+pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, FileFault<&'static str>> {
+    let of = |of| move |message| FileFault { of, message };
+    let chain = certificates(&files.cert).map_err(of("cert"))?;
+    let key = private_key(&files.key).map_err(of("key"))?;
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
+        .expect("ring supports the default protocol versions");
     let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
-        Some(path) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-                .build()
-                .map_err(|error| format!("{}: {error}", path.display()))?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(path) => builder.with_client_cert_verifier(verifier(path).map_err(of("client_ca"))?),
     };
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(|error| format!("{}: {error}", files.cert.display()))?;
+    let mut config =
+        builder.with_single_cert(chain, key).map_err(|error| does_not_fit(files, &error))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -98,14 +87,31 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let told = |error: rustls::pki_types::pem::Error| format!("{}: {error}", path.display());
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(told)?.collect();
-    let found = found.map_err(told)?;
-    if found.is_empty() {
-        return Err(format!("{}: holds no certificate in PEM form", path.display()));
+fn verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    add_roots(&mut roots, path)?;
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|error| format!("{} cannot be used: {error}", path.display()))
+}
+
+/// Both can be read, and do not make one identity.
+fn does_not_fit(files: &TlsFiles, error: &rustls::Error) -> FileFault<&'static str> {
+    let (cert, key) = (files.cert.display(), files.key.display());
+    match error {
+        rustls::Error::InconsistentKeys(_) => FileFault {
+            of: "key",
+            message: format!(
+                "{key} is not the key of the certificate in {cert}; write the path of the one that is"
+            ),
+        },
+        error => FileFault {
+            of: "cert",
+            message: format!(
+                "{cert} and {key} cannot be used: {error}; write the paths of a certificate and its key"
+            ),
+        },
     }
-    Ok(found)
 }
 
 /// A receiving half, in the clear or under TLS.

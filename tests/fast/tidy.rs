@@ -20,7 +20,7 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ),
     ("tokio::", &["control/"], "tokio lives in control/ alone"),
     ("axum::", &["control/"], "axum lives in control/ alone"),
-    ("rustls::", &["io/tls.rs"], "TLS is io/tls.rs's affair"),
+    ("rustls::", &["io/tls.rs", "io/certificates.rs"], "TLS is io/tls.rs's affair"),
     ("unsafe ", &["io/event/"], "io/event/ is the one home of unsafe code"),
 ];
 

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::harness::{gateway, log::trunkline};
+use crate::harness::{gateway, log::trunkline, tls::Authority};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("text")
@@ -113,6 +113,56 @@ fn check_tells_all_mistakes_at_once() {
     assert!(said.contains("bad.yaml:2:") && said.contains("bad.yaml:4:"), "{said}");
     let schema = run_in(dir.path(), &["check", "--schema"]);
     serde_json::from_slice::<serde_json::Value>(&schema.stdout).expect("JSON");
+}
+
+#[test]
+fn certificates_are_read_by_check_as_by_serve() {
+    let authority = Authority::new("a");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--log", "off"];
+    let tls = "tls: { cert: server.pem, key: server.key }\n";
+    let ca = "virtual_keys:\n  up: { provider: openai, api_key: x, ca: roots.pem }\n";
+    for (config, files, at, message) in [
+        (tls, &[][..], "1:14: tls.cert: ", "server.pem cannot be read: No such file"),
+        (tls, &[("server.pem", "x")], "1:14: tls.cert: ", "server.pem holds no certificate"),
+        (tls, &[("server.key", "x")], "1:31: tls.key: ", "server.key holds no private key"),
+        (tls, &[("server.key", "")], "1:31: tls.key: ", "is not the key of the certificate in"),
+        (ca, &[], "2:43: virtual_keys.up.ca: ", "roots.pem cannot be read: No such file"),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("trunkline.yaml"), config).expect("a file");
+        if !files.is_empty() {
+            authority.issue(&["localhost"]).write(dir.path(), "server");
+        }
+        for (name, text) in files {
+            match *text {
+                "" => {
+                    authority.issue(&["localhost"]).write(dir.path(), "other");
+                    std::fs::rename(dir.path().join("other.key"), dir.path().join(name))
+                        .expect("a file");
+                }
+                text => std::fs::write(dir.path().join(name), text).expect("a file"),
+            }
+        }
+        let checked = run_in(dir.path(), &["check", "trunkline.yaml"]);
+        let said = text(&checked.stderr);
+        assert_eq!((checked.status.code(), &*text(&checked.stdout)), (Some(1), ""), "{said}");
+        assert!(said.starts_with(&format!("trunkline.yaml:{at}")), "{said}");
+        assert!(said.contains(message) && said.contains("; write the path of"), "{said}");
+        let served = run_in(dir.path(), &serve);
+        let path = at.split_once(": ").expect("a path").1;
+        let same = said.lines().next().and_then(|line| line.split_once(path)).expect("a line").1;
+        assert_eq!(served.status.code(), Some(1));
+        let told = text(&served.stderr);
+        assert!(told.ends_with(&format!("trunkline: {path}{same}\n")), "{told}");
+        // Where the variables are not, neither are the files.
+        let elsewhere = run_in(dir.path(), &["check", "--no-env", "trunkline.yaml"]);
+        assert_eq!(elsewhere.status.code(), Some(0), "{}", text(&elsewhere.stderr));
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("good.yaml"), tls).expect("a file");
+    authority.issue(&["localhost"]).write(dir.path(), "server");
+    let good = run_in(dir.path(), &["check", "good.yaml"]);
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good.stderr));
 }
 
 #[test]
