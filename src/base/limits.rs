@@ -102,7 +102,7 @@ pub const DRAIN_FOR: Duration = Duration::from_secs(30);
 pub const CUT_WITHIN: Duration = Duration::from_millis(300);
 /// How long a process that was told to end at once waits for its log: a disk takes longer than the cut.
 pub const STOP_WITHIN: Duration = Duration::from_secs(5);
-/// How long a TLS handshake may take, on either side.
+/// How long the TLS handshake of a client may take; that of an upstream is part of connecting.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Empty lines skipped before a request line: RFC 9112 section 2.2 asks for one, old clients add one after a body.

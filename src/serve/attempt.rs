@@ -1,7 +1,7 @@
 //! One attempt: a target resolved, its request built and sent, and its answer taken to where the client may be told of
 //! it. It waits through a [`Waiter`], so that it can run for a client or beside one.
 
-use std::{borrow::Cow, net::IpAddr, rc::Rc};
+use std::{borrow::Cow, cell::Cell, net::IpAddr, rc::Rc};
 
 use super::{
     Core,
@@ -199,6 +199,7 @@ impl<'a, 'e> Attempts<'a, 'e> {
             first_byte_within: timeouts.first_byte,
             first_token_within: timeouts.first_token.filter(|_| outgoing.stream),
             total: *total,
+            shaking_hands: Cell::default(),
         }
     }
 

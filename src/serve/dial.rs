@@ -79,6 +79,7 @@ pub async fn first_of<N: Net, T>(
     for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
         // Checked at each connect and connected to as checked: a name that changes its mind gains nothing.
         allowed(address.ip())?;
+        attempt.shaking_hands.set(false);
         // An address that does not answer must leave time for those after it; the last one has it all.
         let share = deadline.since(net.now()) / u32::try_from(left).unwrap_or(u32::MAX);
         let (by, give_up) = match left {
@@ -114,7 +115,10 @@ pub async fn secured<N: Net>(
     writer: N::Writer,
 ) -> Result<Halves<N>, Fault> {
     let shaken = match &attempt.tls {
-        Some(config) => tls::connect(Arc::clone(config), &attempt.route.host, reader, writer).await,
+        Some(config) => {
+            attempt.shaking_hands.set(true);
+            tls::connect(Arc::clone(config), &attempt.route.host, reader, writer).await
+        }
         None if attempt.route.tls => Err(io::Error::other("no trust store was loaded for it")),
         None => Ok((MaybeTlsReader::Plain(reader), MaybeTlsWriter::Plain(writer))),
     };
@@ -124,8 +128,12 @@ pub async fn secured<N: Net>(
 fn connect_timeout(attempt: &Attempt<'_>) -> Fault {
     let Route { host, port, via, .. } = &attempt.route;
     let millis = attempt.connect_within.as_millis();
+    let what = match attempt.shaking_hands.get() {
+        true => "took the connection, but did not answer the TLS handshake",
+        false => "took no connection",
+    };
     let mut message =
-        format!("upstream {host}:{port} took no connection within timeouts.connect ({millis} ms)");
+        format!("upstream {host}:{port} {what} within timeouts.connect ({millis} ms)");
     if let Some(proxy) = via {
         message.push_str(", asked for through the egress proxy ");
         message.push_str(&proxy.authority);

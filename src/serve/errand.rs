@@ -1,7 +1,7 @@
 //! A request of Trunkline's own to another host, for a check of a guardrail: bounded in time and in what it takes, on
 //! connections of the same pool. No client is behind it, so that it can also be made when nobody waits.
 
-use std::{pin::pin, rc::Rc, time::Duration};
+use std::{cell::Cell, pin::pin, rc::Rc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
@@ -84,6 +84,7 @@ async fn converse<N: Net>(
         first_byte_within: errand.within,
         first_token_within: None,
         total: Total { by: deadline, within: errand.within, of_part: false },
+        shaking_hands: Cell::default(),
     };
     let pooled = core.pool.borrow_mut().take(&attempt.route, core.net.now());
     core.note_pool();

@@ -237,6 +237,7 @@ impl<N: Net> Shadow<N> {
             first_byte_within: first_byte,
             first_token_within: first_token.filter(|_| self.outgoing.stream),
             total: self.total,
+            shaking_hands: Cell::default(),
         };
         let answer = upstream::attempt(waiter, &attempt, times).await;
         let answer = answer.map_err(|failed| match failed {

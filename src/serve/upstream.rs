@@ -1,7 +1,7 @@
 //! One request to an upstream: take or open a connection, send, read the answer's head. An answer may come before the
 //! request is out; a pooled connection that dies at once without a byte of answer is replaced once.
 
-use std::{io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{cell::Cell, io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
@@ -58,6 +58,8 @@ pub struct Attempt<'a> {
     pub first_token_within: Option<Duration>,
     /// What bounds more than this attempt.
     pub total: Total,
+    /// Whether the upstream took the connection, and its answer to the TLS handshake is waited for.
+    pub shaking_hands: Cell<bool>,
 }
 
 /// The total that ends first: that of the exchange, or that of a part of the config.

@@ -10,6 +10,7 @@ use crate::harness::{
 on_both_drivers!(
     a_dead_upstream_is_a_502,
     an_upstream_that_takes_no_connection_is_a_504,
+    an_upstream_that_answers_no_handshake_is_told_so,
     each_deadline_is_a_408_that_says_which,
     an_idle_stream_ends_in_an_error_event,
     an_upstream_that_breaks_http_is_a_502,
@@ -95,6 +96,22 @@ fn an_upstream_that_takes_no_connection_is_a_504(driver: Driver) {
     assert_error(&got, 504, "timeout_error", "network");
     assert!(got.message().contains("timeouts.connect"), "{}", got.text());
     assert_eq!(gateway.record()["error"], "timeout_connect");
+}
+
+fn an_upstream_that_answers_no_handshake_is_told_so(driver: Driver) {
+    // The kernel takes its connections; nobody reads them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = silent.local_addr().expect("an address").port();
+    let config = with(port, "timeouts: { connect: 300ms }").replace("http://", "https://");
+    let gateway = Gateway::new(driver).config(config).start();
+    let got = ask(&gateway);
+    assert_error(&got, 504, "timeout_error", "network");
+    let message = got.message();
+    assert!(message.contains("did not answer the TLS handshake"), "{message}");
+    assert!(message.contains("timeouts.connect (300 ms)"), "{message}");
+    let record = gateway.record();
+    assert_eq!(record["error"], "timeout_connect");
+    assert_eq!(record["error_message"], *message);
 }
 
 fn each_deadline_is_a_408_that_says_which(driver: Driver) {
