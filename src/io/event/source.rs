@@ -82,6 +82,11 @@ impl Side {
         }
     }
 
+    /// Whether anybody waits.
+    pub fn is_awaited(&self) -> bool {
+        self.waiting.is_some()
+    }
+
     /// Wakes who waits.
     pub fn wake(&mut self) {
         if let Some(waker) = self.waiting.take() {
@@ -107,6 +112,8 @@ pub struct Source {
     pub unsent: WriteList,
     /// The ring's operation that sends from it, if there is one.
     pub sending: Option<SendKey>,
+    /// Whether the last send ended for want of room: the next one waits for some.
+    pub congested: bool,
     /// Why it could not be sent.
     pub broken: Option<Errno>,
     /// What a ring has received and nobody has taken.
@@ -130,6 +137,7 @@ impl Source {
             output: Side::new(connected),
             unsent: WriteList::new(),
             sending: None,
+            congested: false,
             broken: None,
             received: Received::default(),
             receiving: Receiving::No,
