@@ -147,6 +147,9 @@ pub const PAGES_AHEAD_MAX: usize = 4;
 pub const DIRECT_MESSAGES: u8 = 8;
 /// Room behind what a buffer holds from which on it is received into directly: a long body is on its way.
 pub const DIRECT_READ_BYTES: usize = 2 * READ_BUFFER_BYTES;
+/// Length of a connection's last long message up to which the next one finds room in one piece, in bytes; what turns
+/// out short does not keep it.
+pub const MESSAGE_BYTES_MAX: usize = 8 * READ_BUFFER_BYTES;
 /// Longest write that is left to the end of a turn, in bytes; a longer one is sent at once, and waited for.
 pub const UNSENT_BYTES_MAX: usize = 4 * READ_BUFFER_BYTES;
 /// Writes that are gathered before they are sent, so that the first stream of a burst does not wait for the last one's

@@ -35,7 +35,9 @@ impl Pages {
     pub fn give(&self, mut buffer: BytesMut) {
         buffer.clear();
         let mut free = self.shared.free.borrow_mut();
-        if free.len() < limits::POOLED_BUFFERS_MAX && buffer.try_reclaim(limits::READ_BUFFER_BYTES)
+        if free.len() < limits::POOLED_BUFFERS_MAX
+            && buffer.try_reclaim(limits::READ_BUFFER_BYTES)
+            && buffer.capacity() < 2 * limits::READ_BUFFER_BYTES
         {
             free.push(buffer);
         }
@@ -53,6 +55,13 @@ mod tests {
         let address = buffer.as_ptr();
         pages.give(buffer);
         assert_eq!(pages.take().as_ptr(), address);
+    }
+
+    #[test]
+    fn a_buffer_that_grew_is_let_go() {
+        let pages = Pages::new();
+        pages.give(BytesMut::with_capacity(4 * limits::READ_BUFFER_BYTES));
+        assert_eq!(pages.take().capacity(), limits::READ_BUFFER_BYTES);
     }
 
     #[test]

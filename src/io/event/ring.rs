@@ -322,7 +322,7 @@ fn received(
         count @ 1.. => {
             // A page that is full is part of something long.
             if count as usize >= limits::READ_BUFFER_BYTES {
-                source.direct = limits::DIRECT_MESSAGES;
+                source.expect_long();
             }
             page.into_iter().for_each(|page| source.received.push(page, pages));
         }

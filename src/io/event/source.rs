@@ -122,6 +122,8 @@ pub struct Source {
     pub receiving: Receiving,
     /// Whether, and for how many more short messages, reads go straight into the reader's buffer: messages are long.
     pub direct: u8,
+    /// How much of its last long message lay in one buffer, in bytes.
+    message_bytes: usize,
     /// How it ended, once a ring has seen that.
     pub end: Option<End>,
     /// Whether epoll has told that the peer hung up: it will not tell so again.
@@ -142,6 +144,7 @@ impl Source {
             received: Received::default(),
             receiving: Receiving::No,
             direct: 0,
+            message_bytes: 0,
             end: None,
             hung_up: false,
         }
@@ -163,6 +166,31 @@ impl Source {
     /// Whether what was written can be sent, and was not.
     pub fn can_send(&self) -> bool {
         self.output.ready && self.sending.is_none() && !self.unsent.is_empty()
+    }
+
+    /// Whether what was written is too long to lie here until the end of the turn.
+    pub fn unsent_is_long(&self) -> bool {
+        self.unsent.len() > limits::UNSENT_BYTES_MAX
+    }
+
+    /// The messages are long from now on.
+    pub fn expect_long(&mut self) {
+        self.direct = limits::DIRECT_MESSAGES;
+    }
+
+    /// So much of a message lies in its buffer by now.
+    pub fn note_length(&mut self, bytes: usize) {
+        if bytes >= limits::READ_BUFFER_BYTES {
+            self.message_bytes = bytes.min(limits::MESSAGE_BYTES_MAX);
+        }
+    }
+
+    /// A buffer for the next message: whole, if it is as long as the last long one.
+    pub fn room(&self, pages: &Pages) -> BytesMut {
+        match self.message_bytes {
+            0 => pages.take(),
+            expected => BytesMut::with_capacity(expected + limits::READ_BUFFER_BYTES),
+        }
     }
 
     /// What was written cannot be sent, now or later.
