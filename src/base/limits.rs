@@ -55,6 +55,10 @@ pub const READ_BUFFER_BYTES: usize = 16 * 1024;
 pub const COPIED_OUT_BYTES: usize = 4 * 1024;
 /// Read buffers a core keeps for reuse.
 pub const POOLED_BUFFERS_MAX: usize = 256;
+/// Room for a read where messages are long, in bytes: most bodies that do not fit a read buffer fit here.
+pub const LONG_BUFFER_BYTES: usize = 8 * READ_BUFFER_BYTES;
+/// Such buffers that a core keeps for reuse, 4 MiB.
+pub const POOLED_LONG_BUFFERS_MAX: usize = 32;
 
 /// Nesting of a routing policy.
 pub const POLICY_DEPTH_MAX: usize = 10;
@@ -147,9 +151,6 @@ pub const PAGES_AHEAD_MAX: usize = 4;
 pub const DIRECT_MESSAGES: u8 = 8;
 /// Room behind what a buffer holds from which on it is received into directly: a long body is on its way.
 pub const DIRECT_READ_BYTES: usize = 2 * READ_BUFFER_BYTES;
-/// Length of a connection's last long message up to which the next one finds room in one piece, in bytes; what turns
-/// out short does not keep it.
-pub const MESSAGE_BYTES_MAX: usize = 8 * READ_BUFFER_BYTES;
 /// Longest write that is left to the end of a turn, in bytes; a longer one is sent at once, and waited for.
 pub const UNSENT_BYTES_MAX: usize = 4 * READ_BUFFER_BYTES;
 /// Writes that are gathered before they are sent, so that the first stream of a burst does not wait for the last one's

@@ -122,8 +122,6 @@ pub struct Source {
     pub receiving: Receiving,
     /// Whether, and for how many more short messages, reads go straight into the reader's buffer: messages are long.
     pub direct: u8,
-    /// How much of its last long message lay in one buffer, in bytes.
-    message_bytes: usize,
     /// How it ended, once a ring has seen that.
     pub end: Option<End>,
     /// Whether epoll has told that the peer hung up: it will not tell so again.
@@ -144,7 +142,6 @@ impl Source {
             received: Received::default(),
             receiving: Receiving::No,
             direct: 0,
-            message_bytes: 0,
             end: None,
             hung_up: false,
         }
@@ -178,19 +175,9 @@ impl Source {
         self.direct = limits::DIRECT_MESSAGES;
     }
 
-    /// So much of a message lies in its buffer by now.
-    pub fn note_length(&mut self, bytes: usize) {
-        if bytes >= limits::READ_BUFFER_BYTES {
-            self.message_bytes = bytes.min(limits::MESSAGE_BYTES_MAX);
-        }
-    }
-
-    /// A buffer for the next message: whole, if it is as long as the last long one.
+    /// A buffer for what comes next.
     pub fn room(&self, pages: &Pages) -> BytesMut {
-        match self.message_bytes {
-            0 => pages.take(),
-            expected => BytesMut::with_capacity(expected + limits::READ_BUFFER_BYTES),
-        }
+        if self.direct > 0 { pages.take_long() } else { pages.take() }
     }
 
     /// What was written cannot be sent, now or later.
@@ -224,7 +211,7 @@ impl Received {
         let page = self.pages.pop_front()?;
         let count = page.len();
         if buffer.is_empty() {
-            *buffer = page;
+            pool.give(std::mem::replace(buffer, page));
         } else {
             buffer.extend_from_slice(&page);
             pool.give(page);

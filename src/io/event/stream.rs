@@ -87,8 +87,9 @@ impl Descriptor {
         }))
     }
 
-    /// Receives: puts what came behind what is in `buffer`. `Ok(0)`: the peer sends no more. An empty buffer may be
-    /// taken away or another one put in its place; one with much room behind what it holds is received into.
+    /// Receives: puts what came behind what is in `buffer`. `Ok(0)`: the peer sends no more. An empty buffer is taken
+    /// away, unless slices still point into it, or another one put in its place; one with much room behind what it holds
+    /// is received into.
     pub fn poll_receive(
         &self,
         cx: &mut Context<'_>,
@@ -96,7 +97,7 @@ impl Descriptor {
     ) -> Poll<io::Result<usize>> {
         let core = self.core();
         if buffer.is_empty() && buffer.capacity() > 0 {
-            core.pages.give(std::mem::take(buffer));
+            core.pages.give_unless_shared(buffer);
         }
         let watched = &mut *core.watched.borrow_mut();
         if buffer.capacity() - buffer.len() >= limits::DIRECT_READ_BYTES {
@@ -262,7 +263,6 @@ impl Watched {
         if let Ok(count) = received {
             // What leaves room has emptied the socket: the driver tells when more has come.
             source.input.ready = count == room || source.hung_up;
-            source.note_length(buffer.len());
             // A message that does not fill a page is a short one; after some of them the ring receives again.
             if begins && count < limits::READ_BUFFER_BYTES {
                 source.direct = source.direct.saturating_sub(1);
