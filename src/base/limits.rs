@@ -388,8 +388,9 @@ pub const HEALTH_INLINE_FOR: Duration = Duration::from_secs(600);
 pub const HEDGE_RATIO_MIN: f64 = 0.001;
 /// The share of hedges where a config names none.
 pub const HEDGE_RATIO_DEFAULT: f64 = 0.05;
-/// Hedges that a target may have saved up, so that a slow moment finds some.
-pub const HEDGES_SAVED_MAX: f64 = 10.0;
+/// Hedges that a target may have saved up, so that a slow moment finds some. Where just as many answers are slow as may
+/// be hedged, chance leaves one slow answer in a hundred without a hedge; with ten saved up it is one in twenty.
+pub const HEDGES_SAVED_MAX: f64 = 50.0;
 /// Answers of which a target's p95 is known; with fewer it is not hedged.
 pub const HEDGE_ANSWERS_MIN: u32 = 20;
 /// Answers after which the older ones count half.

@@ -107,8 +107,8 @@ impl<R: Reader, W> Pool<R, W> {
         queue.push_back(Idle { upstream, since: now });
     }
 
-    /// Closes what idled too long, or was closed by its server. A connection that was given while what it had brought was
-    /// still on its way to the client gives up its read buffer now.
+    /// Closes what idled too long, or was closed by its server. A connection that was given while what it had brought
+    /// was still on its way to the client gives up its read buffer now.
     pub fn sweep(&mut self, now: Instant) {
         for queue in self.idle.values_mut() {
             queue.retain_mut(|idle| {

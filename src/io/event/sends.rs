@@ -79,8 +79,8 @@ impl Sends {
         self.at_once.iter().filter_map(|key| Some(self.under_way.get(*key)?.0))
     }
 
-    /// One that was tried at once: which source it was for, and how much was sent, which is all of it. To be called when
-    /// the kernel has taken all entries, and all that it told has been passed to [`Sends::ended`].
+    /// One that was tried at once: which source it was for, and how much was sent, which is all of it. To be called
+    /// when the kernel has taken all entries, and all that it told has been passed to [`Sends::ended`].
     pub fn next_sent(&mut self) -> Option<(SourceKey, usize)> {
         while let Some(key) = self.at_once.pop() {
             if let Some((_, outgoing)) = self.under_way.get(key) {

@@ -88,8 +88,8 @@ impl Descriptor {
     }
 
     /// Receives: puts what came behind what is in `buffer`. `Ok(0)`: the peer sends no more. An empty buffer is taken
-    /// away, unless slices still point into it, or another one put in its place; one with much room behind what it holds
-    /// is received into.
+    /// away, unless slices still point into it, or another one put in its place; one with much room behind what it
+    /// holds is received into.
     pub fn poll_receive(
         &self,
         cx: &mut Context<'_>,
@@ -149,8 +149,8 @@ impl Watched {
         self.sendable = sendable;
     }
 
-    /// Sends as much of what was written to a source as there is room for. A ring sends it at the end of the turn, unless
-    /// it is long: by then what else was received would have taken its place in the processor's cache.
+    /// Sends as much of what was written to a source as there is room for. A ring sends it at the end of the turn,
+    /// unless it is long: by then what else was received would have taken its place in the processor's cache.
     fn send(&mut self, key: SourceKey) {
         let Some(source) = self.sources.get_mut(key) else { return };
         while source.can_send() {
