@@ -244,6 +244,10 @@ impl Watched {
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
+        if self.direct_bytes >= limits::DIRECT_BYTES_A_TURN {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let begins = buffer.is_empty();
         let mut room = 0;
         let received = ready!(self.poll_io(key, Way::In, cx, |source| {
@@ -261,6 +265,7 @@ impl Watched {
         }
         let source = &mut self.sources[key];
         if let Ok(count) = received {
+            self.direct_bytes += count;
             // What leaves room has emptied the socket: the driver tells when more has come.
             source.input.ready = count == room || source.hung_up;
             // A message that does not fill a page is a short one; after some of them the ring receives again.
