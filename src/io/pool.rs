@@ -107,15 +107,16 @@ impl<R: Reader, W> Pool<R, W> {
         queue.push_back(Idle { upstream, since: now });
     }
 
-    /// Closes what idled too long.
+    /// Closes what idled too long, or was closed by its server. A connection that was given while what it had brought
+    /// was still on its way to the client gives up its read buffer now.
     pub fn sweep(&mut self, now: Instant) {
         for queue in self.idle.values_mut() {
-            while queue.front().is_some_and(|idle| now.since(idle.since) >= self.idle_for) {
-                queue.pop_front();
-                self.count -= 1;
-            }
+            queue.retain_mut(|idle| {
+                now.since(idle.since) < self.idle_for && idle.upstream.inbound.is_quiet()
+            });
         }
         self.idle.retain(|_, queue| !queue.is_empty());
+        self.count = self.idle.values().map(VecDeque::len).sum();
     }
 
     /// Closes everything.

@@ -87,6 +87,8 @@ struct Watched {
     driver: Interface,
     /// Those that were written to in this turn, or have room again.
     sendable: Vec<SourceKey>,
+    /// Bytes received directly in this turn.
+    direct_bytes: usize,
     /// Room to join short writes in.
     joined: Vec<u8>,
 }
@@ -116,6 +118,7 @@ impl EventLoop {
                 sources: SlotMap::default(),
                 driver,
                 sendable: Vec::new(),
+                direct_bytes: 0,
                 joined: Vec::with_capacity(limits::JOINED_WRITE_BYTES),
             }),
             polled: Cell::new(0),
@@ -163,6 +166,7 @@ impl EventLoop {
     fn wait(&self) {
         self.core.polled.set(0);
         let watched = &mut *self.core.watched.borrow_mut();
+        watched.direct_bytes = 0;
         watched.send_all();
         let timeout = match (tasks::any_woken(), self.core.timers.next()) {
             (true, _) => Some(Duration::ZERO),

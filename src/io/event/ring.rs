@@ -21,7 +21,7 @@ use slotmap::{Key, KeyData, SlotMap};
 
 use super::{
     buffers::{self, Buffers},
-    sends::Sends,
+    sends::{Effort, Sends},
     source::{End, Receiving, Source, SourceKey, Way},
 };
 use crate::{base::limits, io::pages::Pages};
@@ -115,7 +115,9 @@ impl Ring {
 
     /// Sends the front of what was written to the source.
     pub fn send(&mut self, key: SourceKey, source: &mut Source) {
-        let (number, entry) = self.sends.begin(key, fd(source), &source.unsent);
+        let is_long = source.unsent.len() > limits::UNSENT_BYTES_MAX;
+        let effort = if is_long || source.congested { Effort::UntilSent } else { Effort::AtOnce };
+        let (number, entry) = self.sends.begin(key, fd(source), &source.unsent, effort);
         source.sending = Some(number);
         self.submit(entry.user_data(Purpose::Send.number(number)));
     }
@@ -171,8 +173,12 @@ impl Ring {
         if let Some(timespec) = &timespec {
             args = args.timespec(timespec);
         }
+        // What is tried at once has no completion that would end the wait of who waits for it.
+        let is_awaited =
+            |key| sources.get_mut(key).is_some_and(|source| source.output.is_awaited());
+        let wanted = usize::from(!self.sends.at_once().any(is_awaited));
         // Whatever ended the wait, a timeout or a signal: what came meanwhile is there.
-        let _ = self.ring.submitter().submit_with_args(1, &args);
+        let _ = self.ring.submitter().submit_with_args(wanted, &args);
         let mut taken = self.pass_on(sources, sendable);
         // The kernel completes some twenty operations a call. More in one turn are cheaper: each step is done for many
         // in a row, and the peers are woken less often.
@@ -183,6 +189,7 @@ impl Ring {
                 more => taken += more,
             }
         }
+        self.settle(sources, sendable);
         while let Some(key) = self.full.pop() {
             if let Some(source) = sources.get_mut(key) {
                 self.stop_receiving(key, source);
@@ -192,6 +199,24 @@ impl Ring {
         while let Some(key) = self.starved.pop() {
             if let Some(source) = sources.get_mut(key) {
                 self.receive(key, source);
+            }
+        }
+    }
+
+    /// What was tried at once, and of which nothing else was told, is sent.
+    fn settle(&mut self, sources: &mut SlotMap<SourceKey, Source>, sendable: &mut Vec<SourceKey>) {
+        // A failure may be among what the queue of completions had no room for.
+        while self.ring.submission().cq_overflow() && self.ring.submit().is_ok() {
+            self.pass_on(sources, sendable);
+        }
+        let queue = self.ring.submission();
+        if queue.cq_overflow() || !queue.is_empty() {
+            return;
+        }
+        drop(queue);
+        while let Some((key, bytes)) = self.sends.next_sent() {
+            if sent(sources.get_mut(key), Ok(bytes)) {
+                sendable.push(key);
             }
         }
     }
@@ -221,7 +246,7 @@ impl Ring {
                 Purpose::PollOut => told(sources.get_mut(key.into()), Way::Out),
                 Purpose::Send => {
                     let key = self.sends.ended(key.into());
-                    if sent(sources.get_mut(key), completion.result()) {
+                    if sent(sources.get_mut(key), outcome(completion.result())) {
                         sendable.push(key);
                     }
                 }
@@ -297,7 +322,7 @@ fn received(
         count @ 1.. => {
             // A page that is full is part of something long.
             if count as usize >= limits::READ_BUFFER_BYTES {
-                source.direct = limits::DIRECT_MESSAGES;
+                source.expect_long();
             }
             page.into_iter().for_each(|page| source.received.push(page, pages));
         }
@@ -315,15 +340,23 @@ fn received(
     }
 }
 
+/// What a completion says: how much, or why not.
+fn outcome(result: i32) -> Result<usize, Errno> {
+    usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result))
+}
+
 /// A send has ended. True: there is more to send.
-fn sent(source: Option<&mut Source>, result: i32) -> bool {
+fn sent(source: Option<&mut Source>, outcome: Result<usize, Errno>) -> bool {
     let Some(source) = source else { return false };
     source.sending = None;
-    match usize::try_from(result) {
+    match outcome {
         Ok(count) => source.unsent.advance(count),
-        Err(_) => source.break_off(Errno::from_raw_os_error(-result)),
+        Err(Errno::AGAIN | Errno::INTR) => {}
+        Err(error) => source.break_off(error),
     }
-    if source.unsent.is_empty() {
+    // What is left is sent once there is room.
+    source.congested = !source.unsent.is_empty();
+    if !source.congested {
         source.output.wake();
     }
     source.can_send()

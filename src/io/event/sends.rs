@@ -1,5 +1,8 @@
-//! What a ring is sending. The kernel reads from here until it says that it has sent, whatever becomes of the source;
-//! so the bytes, and what says where they lie, are in one value that does not move.
+//! What a ring is sending. The kernel reads from here until it has sent, whatever becomes of the source; so the bytes,
+//! and what says where they lie, are in one value that does not move.
+//!
+//! A short send is tried at once: it goes out while it is submitted, and only what fails of it is told. So most sends
+//! have no completion, and a core that has sent goes to sleep in the same call.
 #![expect(
     unsafe_code,
     reason = "a submission entry points to bytes; the invariant is stated at its making"
@@ -24,6 +27,8 @@ slotmap::new_key_type! {
 pub struct Sends {
     /// Boxed: the kernel is told where its header lies.
     under_way: SlotMap<SendKey, (SourceKey, Box<Outgoing>)>,
+    /// Those of them that are tried at once.
+    at_once: Vec<SendKey>,
     /// Used ones, for their allocations.
     #[expect(clippy::vec_box, reason = "they are moved in and out of the table as they are")]
     free: Vec<Box<Outgoing>>,
@@ -32,6 +37,7 @@ pub struct Sends {
 /// One send: parts as they are, or joined if they are short. The kernel's work on a vector costs more than the copy.
 #[derive(Default)]
 struct Outgoing {
+    bytes: usize,
     joined: Vec<u8>,
     parts: Vec<Bytes>,
     /// Points into `parts`.
@@ -40,19 +46,49 @@ struct Outgoing {
     header: Option<msghdr>,
 }
 
+/// When a send has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// With its submission, whether there was room or not. It has a completion only if not all was sent.
+    AtOnce,
+    /// When all is sent or the connection breaks; it has a completion.
+    UntilSent,
+}
+
 impl Sends {
-    /// Holds the front of a list for a send of that source. The entry is to be submitted, or the key given to
-    /// [`Sends::ended`].
+    /// Holds the front of a list for a send of that source. The entry is to be submitted.
     pub fn begin(
         &mut self,
         source: SourceKey,
         fd: types::Fd,
         list: &WriteList,
+        effort: Effort,
     ) -> (SendKey, squeue::Entry) {
         let mut outgoing = self.free.pop().unwrap_or_default();
         outgoing.hold(list);
-        let entry = outgoing.entry(fd);
-        (self.under_way.insert((source, outgoing)), entry)
+        let entry = outgoing.entry(fd, effort);
+        let key = self.under_way.insert((source, outgoing));
+        if effort == Effort::AtOnce {
+            self.at_once.push(key);
+        }
+        (key, entry)
+    }
+
+    /// The sources for which something is tried at once.
+    pub fn at_once(&self) -> impl Iterator<Item = SourceKey> {
+        self.at_once.iter().filter_map(|key| Some(self.under_way.get(*key)?.0))
+    }
+
+    /// One that was tried at once: which source it was for, and how much was sent, which is all of it. To be called
+    /// when the kernel has taken all entries, and all that it told has been passed to [`Sends::ended`].
+    pub fn next_sent(&mut self) -> Option<(SourceKey, usize)> {
+        while let Some(key) = self.at_once.pop() {
+            if let Some((_, outgoing)) = self.under_way.get(key) {
+                let bytes = outgoing.bytes;
+                return Some((self.ended(key), bytes));
+            }
+        }
+        None
     }
 
     /// Never frees what the kernel may still read from.
@@ -83,6 +119,7 @@ impl Outgoing {
         } else {
             self.parts.extend(parts.iter().take(limits::IOVECS_MAX).cloned());
         }
+        self.bytes = self.joined.len() + self.parts.iter().map(Bytes::len).sum::<usize>();
     }
 
     fn let_go(&mut self) {
@@ -92,16 +129,24 @@ impl Outgoing {
         self.header = None;
     }
 
-    /// The operation that sends what is held, all of it unless the connection breaks.
-    fn entry(&mut self, fd: types::Fd) -> squeue::Entry {
-        const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+    /// The operation that sends what is held.
+    fn entry(&mut self, fd: types::Fd, effort: Effort) -> squeue::Entry {
+        // With MSG_WAITALL what is sent in part has failed, and is told.
+        const ALL: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let (flags, told) = match effort {
+            Effort::AtOnce => (ALL | libc::MSG_DONTWAIT, squeue::Flags::SKIP_SUCCESS),
+            Effort::UntilSent => (ALL, squeue::Flags::empty()),
+        };
         let only = match &self.parts[..] {
             [] => &self.joined[..],
             [only] => only,
-            _ => return opcode::SendMsg::new(fd, self.header()).flags(FLAGS as u32).build(),
+            _ => {
+                let entry = opcode::SendMsg::new(fd, self.header()).flags(flags as u32);
+                return entry.build().flags(told);
+            }
         };
         let length = u32::try_from(only.len()).unwrap_or(u32::MAX);
-        opcode::Send::new(fd, only.as_ptr(), length).flags(FLAGS).build()
+        opcode::Send::new(fd, only.as_ptr(), length).flags(flags).build().flags(told)
     }
 
     fn header(&mut self) -> *const msghdr {
@@ -132,8 +177,12 @@ mod tests {
     fn held(list: &WriteList) -> Box<Outgoing> {
         let mut outgoing = Box::<Outgoing>::default();
         outgoing.hold(list);
-        let _ = outgoing.entry(types::Fd(0));
+        let _ = outgoing.entry(types::Fd(0), Effort::AtOnce);
         outgoing
+    }
+
+    fn begin(sends: &mut Sends, list: &WriteList) -> (SendKey, squeue::Entry) {
+        sends.begin(SourceKey::null(), types::Fd(0), list, Effort::AtOnce)
     }
 
     #[test]
@@ -146,7 +195,7 @@ mod tests {
     fn long_parts_are_pointed_at_and_stay_where_they_are_when_the_send_is_kept() {
         let long: &'static str = "x".repeat(limits::JOINED_WRITE_BYTES).leak();
         let mut sends = Sends::default();
-        let (key, _) = sends.begin(SourceKey::null(), types::Fd(0), &list(&["head", long]));
+        let (key, _) = begin(&mut sends, &list(&["head", long]));
         let (_, outgoing) = &sends.under_way[key];
         let header = outgoing.header.as_ref().unwrap();
         assert_eq!(header.msg_iov.cast_const(), outgoing.iovecs.as_ptr());
@@ -158,10 +207,21 @@ mod tests {
     #[test]
     fn an_ended_send_lends_its_allocations_to_the_next() {
         let mut sends = Sends::default();
-        let (first, _) = sends.begin(SourceKey::null(), types::Fd(0), &list(&["a", "b"]));
+        let (first, _) = begin(&mut sends, &list(&["a", "b"]));
         sends.ended(first);
-        let (second, _) = sends.begin(SourceKey::null(), types::Fd(0), &list(&["c", "d"]));
+        let (second, _) = begin(&mut sends, &list(&["c", "d"]));
         assert_eq!(sends.under_way[second].1.joined, b"cd");
         assert!(sends.free.is_empty());
+    }
+
+    #[test]
+    fn what_was_tried_at_once_is_sent_unless_something_else_was_told() {
+        let mut sends = Sends::default();
+        let (told, _) = begin(&mut sends, &list(&["abc"]));
+        begin(&mut sends, &list(&["de", "f", "g"]));
+        sends.ended(told);
+        assert_eq!(sends.at_once().count(), 1);
+        assert_eq!(sends.next_sent(), Some((SourceKey::null(), 4)));
+        assert_eq!((sends.next_sent(), sends.under_way.len()), (None, 0));
     }
 }

@@ -82,6 +82,11 @@ impl Side {
         }
     }
 
+    /// Whether anybody waits.
+    pub fn is_awaited(&self) -> bool {
+        self.waiting.is_some()
+    }
+
     /// Wakes who waits.
     pub fn wake(&mut self) {
         if let Some(waker) = self.waiting.take() {
@@ -107,6 +112,8 @@ pub struct Source {
     pub unsent: WriteList,
     /// The ring's operation that sends from it, if there is one.
     pub sending: Option<SendKey>,
+    /// Whether the last send ended for want of room: the next one waits for some.
+    pub congested: bool,
     /// Why it could not be sent.
     pub broken: Option<Errno>,
     /// What a ring has received and nobody has taken.
@@ -130,6 +137,7 @@ impl Source {
             output: Side::new(connected),
             unsent: WriteList::new(),
             sending: None,
+            congested: false,
             broken: None,
             received: Received::default(),
             receiving: Receiving::No,
@@ -155,6 +163,21 @@ impl Source {
     /// Whether what was written can be sent, and was not.
     pub fn can_send(&self) -> bool {
         self.output.ready && self.sending.is_none() && !self.unsent.is_empty()
+    }
+
+    /// Whether what was written is too long to lie here until the end of the turn.
+    pub fn unsent_is_long(&self) -> bool {
+        self.unsent.len() > limits::UNSENT_BYTES_MAX
+    }
+
+    /// The messages are long from now on.
+    pub fn expect_long(&mut self) {
+        self.direct = limits::DIRECT_MESSAGES;
+    }
+
+    /// A buffer for what comes next.
+    pub fn room(&self, pages: &Pages) -> BytesMut {
+        if self.direct > 0 { pages.take_long() } else { pages.take() }
     }
 
     /// What was written cannot be sent, now or later.
@@ -188,7 +211,7 @@ impl Received {
         let page = self.pages.pop_front()?;
         let count = page.len();
         if buffer.is_empty() {
-            *buffer = page;
+            pool.give(std::mem::replace(buffer, page));
         } else {
             buffer.extend_from_slice(&page);
             pool.give(page);

@@ -22,7 +22,10 @@ use super::{
     Core, EventLoop, Interface, Watched,
     source::{Receiving, Source, SourceKey, Way},
 };
-use crate::{base::limits, io::buffer::WriteList};
+use crate::{
+    base::limits,
+    io::{buffer::WriteList, pages::Pages},
+};
 
 /// A descriptor of the loop; closed when it is dropped.
 pub struct Descriptor {
@@ -84,8 +87,9 @@ impl Descriptor {
         }))
     }
 
-    /// Receives: puts what came behind what is in `buffer`. `Ok(0)`: the peer sends no more. An empty buffer may be
-    /// taken away or another one put in its place; one with much room behind what it holds is received into.
+    /// Receives: puts what came behind what is in `buffer`. `Ok(0)`: the peer sends no more. An empty buffer is taken
+    /// away, unless slices still point into it, or another one put in its place; one with much room behind what it
+    /// holds is received into.
     pub fn poll_receive(
         &self,
         cx: &mut Context<'_>,
@@ -93,9 +97,12 @@ impl Descriptor {
     ) -> Poll<io::Result<usize>> {
         let core = self.core();
         if buffer.is_empty() && buffer.capacity() > 0 {
-            core.pages.give(std::mem::take(buffer));
+            core.pages.give_unless_shared(buffer);
         }
         let watched = &mut *core.watched.borrow_mut();
+        if buffer.capacity() - buffer.len() >= limits::DIRECT_READ_BYTES {
+            watched.sources[self.key].expect_long();
+        }
         match watched.driver {
             Interface::Ring(_) => watched.poll_ring(core, self.key, cx, buffer),
             Interface::Epoll(_) => watched.poll_direct(core, self.key, cx, buffer),
@@ -110,10 +117,10 @@ impl Descriptor {
         if list.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let is_long = list.len() > limits::UNSENT_BYTES_MAX;
-        std::mem::swap(&mut watched.sources[self.key].unsent, list);
+        let source = &mut watched.sources[self.key];
+        std::mem::swap(&mut source.unsent, list);
         list.clear();
-        if is_long {
+        if source.unsent_is_long() {
             watched.send(self.key);
             return watched.poll_sent(self.key, cx);
         }
@@ -142,16 +149,23 @@ impl Watched {
         self.sendable = sendable;
     }
 
-    /// Sends as much of what was written to a source as there is room for.
+    /// Sends as much of what was written to a source as there is room for. A ring sends it at the end of the turn,
+    /// unless it is long: by then what else was received would have taken its place in the processor's cache.
     fn send(&mut self, key: SourceKey) {
         let Some(source) = self.sources.get_mut(key) else { return };
         while source.can_send() {
-            if let Interface::Ring(ring) = &mut self.driver {
-                return ring.send(key, source);
+            match &mut self.driver {
+                Interface::Ring(ring) if source.congested || !source.unsent_is_long() => {
+                    return ring.send(key, source);
+                }
+                _ => {}
             }
             match send(source, &mut self.joined) {
                 Ok(count) => source.unsent.advance(count),
-                Err(Errno::AGAIN) => source.output.ready = false,
+                Err(Errno::AGAIN) => match self.driver {
+                    Interface::Ring(_) => source.congested = true,
+                    Interface::Epoll(_) => source.output.ready = false,
+                },
                 Err(Errno::INTR) => {}
                 Err(error) => source.break_off(error),
             }
@@ -206,9 +220,6 @@ impl Watched {
     ) -> Poll<io::Result<usize>> {
         let Interface::Ring(ring) = &mut self.driver else { return Poll::Pending };
         let source = &mut self.sources[key];
-        if buffer.capacity() - buffer.len() >= limits::DIRECT_READ_BYTES {
-            source.direct = limits::DIRECT_MESSAGES;
-        }
         if let Some(count) = source.received.take(buffer, &core.pages) {
             return Poll::Ready(Ok(count));
         }
@@ -233,12 +244,16 @@ impl Watched {
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
+        if self.direct_bytes >= limits::DIRECT_BYTES_A_TURN {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let begins = buffer.is_empty();
         let mut room = 0;
         let received = ready!(self.poll_io(key, Way::In, cx, |source| {
             if buffer.capacity() == buffer.len() {
                 match begins {
-                    true => *buffer = core.pages.take(),
+                    true => *buffer = source.room(&core.pages),
                     false => buffer.reserve(limits::READ_BUFFER_BYTES),
                 }
             }
@@ -250,14 +265,25 @@ impl Watched {
         }
         let source = &mut self.sources[key];
         if let Ok(count) = received {
+            self.direct_bytes += count;
             // What leaves room has emptied the socket: the driver tells when more has come.
             source.input.ready = count == room || source.hung_up;
             // A message that does not fill a page is a short one; after some of them the ring receives again.
             if begins && count < limits::READ_BUFFER_BYTES {
                 source.direct = source.direct.saturating_sub(1);
+                shorten(buffer, &core.pages);
             }
         }
         Poll::Ready(received)
+    }
+}
+
+/// Puts what is short into a page, if the buffer has room for more: the connection may keep it for long.
+fn shorten(buffer: &mut BytesMut, pages: &Pages) {
+    if buffer.capacity() > limits::READ_BUFFER_BYTES {
+        let mut page = pages.take();
+        page.extend_from_slice(buffer);
+        *buffer = page;
     }
 }
 
