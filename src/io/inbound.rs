@@ -36,7 +36,8 @@ impl<R: Reader> Inbound<R> {
     pub fn take(&mut self, length: usize) -> Bytes {
         if length > limits::COPIED_OUT_BYTES {
             let taken = self.buffer.split_to(length).freeze();
-            if length > limits::READ_BUFFER_BYTES {
+            // A shorter one with room left goes back to the core's own once the body is freed.
+            if self.buffer.capacity() == 0 || length > limits::LONG_BUFFER_BYTES {
                 self.buffer = BytesMut::from(&self.buffer[..]);
             }
             return taken;
