@@ -155,8 +155,8 @@ pub const PAGES_AHEAD_MAX: usize = 4;
 pub const DIRECT_MESSAGES: u8 = 8;
 /// Room behind what a buffer holds from which on it is received into directly: a long body is on its way.
 pub const DIRECT_READ_BYTES: usize = 2 * READ_BUFFER_BYTES;
-/// What long messages bring in one turn before it is others' turn, in bytes. About what the processor's cache holds: what
-/// was received is then sent on from there, and a request of 100 KB costs 8 % less CPU than with turns without bound.
+/// What long messages bring in one turn before it is others' turn, in bytes. About what the processor's cache holds:
+/// what was received is then sent on from there, and a request of 100 KB costs 8 % less CPU than without a bound.
 pub const DIRECT_BYTES_A_TURN: usize = 512 * 1024;
 /// Longest write that is left to the end of a turn, in bytes; a longer one is sent at once, and waited for.
 pub const UNSENT_BYTES_MAX: usize = 4 * READ_BUFFER_BYTES;

@@ -88,6 +88,8 @@ impl Serve for Host {
 
     fn drain(&self) {}
 
+    fn cut(&self) {}
+
     async fn drained(&self) {}
 }
 
