@@ -155,7 +155,8 @@ impl EventLoop {
     /// The task whose turn it is; `None`: it is the driver's.
     fn next(&self) -> Option<TaskId> {
         let polled = self.core.polled.get();
-        if polled >= limits::TASKS_A_TURN {
+        let direct_bytes = self.core.watched.borrow().direct_bytes;
+        if polled >= limits::TASKS_A_TURN || direct_bytes >= limits::DIRECT_BYTES_A_TURN {
             return None;
         }
         self.core.polled.set(polled + 1);

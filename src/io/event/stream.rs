@@ -244,10 +244,6 @@ impl Watched {
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        if self.direct_bytes >= limits::DIRECT_BYTES_A_TURN {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         let begins = buffer.is_empty();
         let mut room = 0;
         let received = ready!(self.poll_io(key, Way::In, cx, |source| {
