@@ -134,6 +134,10 @@ const _: () = assert!(INLINE_CONFIG_BYTES_MAX < HEAD_BYTES_DEFAULT);
 pub const IOVECS_MAX: usize = 1024;
 /// Longest vectored write whose parts are copied together first, in bytes: a small request, an event of a stream.
 pub const JOINED_WRITE_BYTES: usize = 2 * 1024;
+/// Written lists that a core keeps for reuse.
+pub const POOLED_LISTS_MAX: usize = 64;
+/// Parts that such a list has room for; one that grew beyond is let go.
+pub const POOLED_LIST_PARTS_MAX: usize = 64;
 /// Threads that run getaddrinfo: a name whose servers do not answer must not hold up the others.
 pub const DNS_THREADS: usize = 4;
 /// Addresses kept of one name.

@@ -1,6 +1,10 @@
 //! Bytes on their way out: parts that are written in order, none of them copied into one buffer first.
 
+use std::cell::RefCell;
+
 use bytes::{Buf, Bytes};
+
+use crate::base::limits;
 
 /// Bytes to write, in order. Reusable: a finished write hands it back empty, with its allocations.
 #[derive(Default)]
@@ -49,6 +53,12 @@ impl WriteList {
         self.rest().is_empty()
     }
 
+    /// Whether what is left is so short that it is joined into one piece and not written as a vector.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.len() <= limits::JOINED_WRITE_BYTES
+    }
+
     /// The parts that are left to write.
     #[must_use]
     pub fn rest(&self) -> &[Bytes] {
@@ -76,6 +86,31 @@ impl WriteList {
     }
 }
 
+/// A core's written lists, given out again for their allocations: few are in use at a time, and those are warm.
+#[derive(Default)]
+pub struct Lists {
+    free: RefCell<Vec<WriteList>>,
+}
+
+impl Lists {
+    /// An empty list to fill.
+    #[must_use]
+    pub fn take(&self) -> WriteList {
+        self.free.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a list back.
+    pub fn give(&self, mut list: WriteList) {
+        list.clear();
+        let mut free = self.free.borrow_mut();
+        if free.len() < limits::POOLED_LISTS_MAX
+            && list.parts.capacity() <= limits::POOLED_LIST_PARTS_MAX
+        {
+            free.push(list);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +129,16 @@ mod tests {
             let rest: Vec<u8> = list.rest().iter().flatten().copied().collect();
             assert_eq!(rest, &b"hello world"[written..]);
         }
+    }
+
+    #[test]
+    fn a_list_that_grew_is_let_go_and_others_come_back_empty() {
+        let lists = Lists::default();
+        lists.give(list(&["x"; limits::POOLED_LIST_PARTS_MAX + 1]));
+        assert_eq!(lists.take().parts.capacity(), 0);
+        lists.give(list(&["left"]));
+        let again = lists.take();
+        assert!(again.is_empty() && again.parts.capacity() > 0);
     }
 
     #[test]

@@ -11,7 +11,6 @@ use std::{
 use foldhash::fast::RandomState;
 
 use super::{
-    buffer::WriteList,
     inbound::Inbound,
     net::Reader,
     tls::{MaybeTlsReader, MaybeTlsWriter},
@@ -45,8 +44,6 @@ pub struct Upstream<R, W> {
     pub inbound: Inbound<MaybeTlsReader<R>>,
     /// What we send it.
     pub writer: MaybeTlsWriter<W>,
-    /// A written list, for its allocations.
-    pub spare: WriteList,
     /// Its place among those that are open.
     pub place: UpstreamPlace,
 }

@@ -1,7 +1,13 @@
 //! An answer on its way from its upstream, and what of it is held back: until the commit point, by whoever waits for
 //! it; after it, piece by piece as the client takes them.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -44,6 +50,8 @@ pub struct Arriving<N: Net> {
     pub last_byte: Option<Instant>,
     /// How long it may take.
     pub patience: Patience,
+    /// When the wait under way ends.
+    waits_until: Option<Instant>,
 }
 
 /// How long an answer's body may take.
@@ -84,6 +92,7 @@ impl<N: Net> Arriving<N> {
             first_token: None,
             last_byte: None,
             patience,
+            waits_until: None,
         }
     }
 
@@ -199,10 +208,34 @@ impl<N: Net> Arriving<N> {
     }
 
     /// Waits for more of it.
-    pub async fn more<P: Waiter<N>>(&mut self, waiter: &mut P) -> Result<(), Lost> {
-        let idle_by = waiter.now().after(self.patience.idle).min(self.patience.total.by);
-        let deadline = self.patience.token.map_or(idle_by, |(by, _)| by.min(idle_by));
-        let filled = waiter.unless_gone(deadline, self.answer.upstream.inbound.fill()).await;
+    pub fn more<P: Waiter<N>>(
+        &mut self,
+        waiter: &mut P,
+    ) -> impl Future<Output = Result<(), Lost>> + Unpin {
+        self.waits_until = None; // a wait that was given up has no say
+        poll_fn(|cx| self.poll_more(cx, waiter))
+    }
+
+    /// See [`Arriving::more`].
+    pub fn poll_more<P: Waiter<N>>(
+        &mut self,
+        cx: &mut Context<'_>,
+        waiter: &mut P,
+    ) -> Poll<Result<(), Lost>> {
+        let deadline = *self.waits_until.get_or_insert_with(|| self.patience.until(waiter.now()));
+        let mut wait = waiter.unless_gone(deadline, self.answer.upstream.inbound.fill());
+        let filled = ready!(Pin::new(&mut wait).poll(cx));
+        drop(wait);
+        self.waits_until = None;
+        Poll::Ready(self.filled(filled, deadline))
+    }
+
+    /// What has come of a wait.
+    fn filled(
+        &mut self,
+        filled: Result<io::Result<usize>, Interrupted>,
+        deadline: Instant,
+    ) -> Result<(), Lost> {
         match filled {
             Ok(Ok(1..)) => Ok(()),
             Ok(Ok(0)) => match self.answer.body.end_of_input() {
@@ -229,6 +262,12 @@ impl<N: Net> Arriving<N> {
 }
 
 impl Patience {
+    /// When a wait that begins now ends.
+    fn until(&self, now: Instant) -> Instant {
+        let idle_by = now.after(self.idle).min(self.total.by);
+        self.token.map_or(idle_by, |(by, _)| by.min(idle_by))
+    }
+
     /// Which of its deadlines ran out at `deadline`.
     fn ran_out(&self, deadline: Instant) -> Fault {
         match self.token {

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -53,8 +53,6 @@ pub struct Client<N: Net, R: Reader, W: Writer> {
     /// What the current exchange holds of the core's ceilings.
     pub hold: Hold,
     writer: W,
-    /// A written list, for its allocations.
-    spare: Option<WriteList>,
 }
 
 impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
@@ -77,7 +75,6 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
             bodies: None,
             hold,
             writer,
-            spare: None,
         }
     }
 
@@ -87,24 +84,39 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
     }
 
     /// An empty list to fill and `send`.
-    pub fn list(&mut self) -> WriteList {
-        self.spare.take().unwrap_or_default()
+    pub fn list(&self) -> WriteList {
+        self.core.lists.take()
     }
 
     /// Writes to the client until `deadline`. A client that does not take it in time is treated as gone.
     pub async fn send(&mut self, list: WriteList, deadline: Instant) -> Result<(), Fault> {
-        let length = list.len() as u64;
-        let write = pin!(self.writer.write(list));
-        let written = self.timer.within(&self.core.net, deadline, write).await;
-        match written {
-            Ok((Ok(()), list)) => {
-                self.spare = Some(list);
-                self.sent += length;
+        let mut sending = Sending::new(list, deadline);
+        let sent = poll_fn(|cx| self.poll_send(cx, &mut sending)).await;
+        self.core.lists.give(sending.list);
+        sent
+    }
+
+    /// See [`Client::send`].
+    pub fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        sending: &mut Sending,
+    ) -> Poll<Result<(), Fault>> {
+        let written = match self.writer.poll_write(cx, &mut sending.list) {
+            Poll::Pending => {
+                let late = self.timer.poll_due(&self.core.net, sending.deadline, cx);
+                return late.map(|_| Err(gone("the client did not take its answer in time")));
+            }
+            Poll::Ready(written) => written,
+        };
+        self.timer.clear();
+        Poll::Ready(match written {
+            Ok(()) => {
+                self.sent += sending.bytes;
                 Ok(())
             }
-            Ok((Err(error), _)) => Err(gone(format!("the client's connection broke: {error}"))),
-            Err(_) => Err(gone("the client did not take its answer in time")),
-        }
+            Err(error) => Err(gone(format!("the client's connection broke: {error}"))),
+        })
     }
 
     /// Writes one part.
@@ -184,6 +196,21 @@ impl<N: Net, R: Reader, W: Writer> Client<N, R, W> {
         let Client { core, writer, timer, .. } = self;
         // The connection is on its way out: an error here has nobody to go to.
         let _ = timer.within(&core.net, deadline, pin!(writer.shutdown())).await;
+    }
+}
+
+/// Bytes on their way to a client.
+pub struct Sending {
+    /// What the connection has not taken yet.
+    pub list: WriteList,
+    bytes: u64,
+    deadline: Instant,
+}
+
+impl Sending {
+    /// To be taken until `deadline`.
+    pub fn new(list: WriteList, deadline: Instant) -> Sending {
+        Sending { bytes: list.len() as u64, list, deadline }
     }
 }
 

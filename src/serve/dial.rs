@@ -14,7 +14,6 @@ use crate::{
         units::Instant,
     },
     io::{
-        buffer::WriteList,
         inbound::Inbound,
         net::Net,
         pool::{Route, Upstream},
@@ -42,7 +41,7 @@ pub async fn open<N: Net, P: Waiter<N>>(
     waiter.core().counters.upstream_connections.add(1);
     let place = UpstreamPlace::take(&waiter.core().counters);
     let inbound = Inbound::new(reader);
-    Ok(Upstream { inbound, writer, spare: WriteList::new(), place })
+    Ok(Upstream { inbound, writer, place })
 }
 
 /// Connects to the first address that takes it, or through the egress proxy.

@@ -1,7 +1,7 @@
 //! What a body is to the relay while it passes: opaque bytes, events that are watched, or events that are translated.
 //! A digest takes the pieces in and gives out what the client gets; it waits for nothing.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::{
@@ -180,15 +180,10 @@ impl Digest for Opaque {
 }
 
 /// Joins the pieces of a chunk with its framing, or leaves them bare.
-pub fn frame_chunk(
-    pieces: &mut Pieces,
-    scratch: &mut BytesMut,
-    out: &mut crate::io::buffer::WriteList,
-) {
+pub fn frame_chunk(pieces: &mut Pieces, out: &mut crate::io::buffer::WriteList) {
     let length = pieces.iter().map(Bytes::len).sum();
     let Some(length) = std::num::NonZeroUsize::new(length) else { return };
-    crate::wire::render::chunk_prefix(length, scratch);
-    out.push(scratch.split().freeze());
+    out.push(crate::wire::render::chunk_prefix(length));
     out.extend(pieces.drain(..));
     out.push(Bytes::from_static(crate::wire::render::CHUNK_END));
 }

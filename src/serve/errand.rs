@@ -99,7 +99,7 @@ async fn converse<N: Net>(
     core.counters.upstream_connections.add(1);
     let place = UpstreamPlace::take(&core.counters);
     let inbound = Inbound::new(reader);
-    let upstream = Upstream { inbound, writer, spare: WriteList::new(), place };
+    let upstream = Upstream { inbound, writer, place };
     let answer = send(upstream, &attempt).await?;
     finish(core, &attempt, answer, errand.answer_bytes_max).await
 }
@@ -133,11 +133,10 @@ async fn send<R: crate::io::net::Reader, W: Writer>(
     mut upstream: Upstream<R, W>,
     attempt: &Attempt<'_>,
 ) -> Result<Box<Answer<R, W>>, String> {
-    let mut list = std::mem::take(&mut upstream.spare);
+    let mut list = WriteList::new();
     list.extend(attempt.request.iter().cloned());
-    let (written, list) = upstream.writer.write(list).await;
+    let (written, _) = upstream.writer.write(list).await;
     written.map_err(|error| format!("the request could not be sent: {error}"))?;
-    upstream.spare = list;
     let (mut progress, mut interim) = (Progress::default(), 0);
     loop {
         let buffer = upstream.inbound.buffer();

@@ -60,6 +60,7 @@ use std::{
 
 use crate::{
     io::{
+        buffer::Lists,
         hub::{Epoch, Hub},
         log::LogSender,
         net::Net,
@@ -86,6 +87,8 @@ pub struct Core<N: Net> {
     pub wheel: Wheel,
     /// The request heads seen last.
     pub heads: heads::Heads,
+    /// What bytes on their way out are gathered in.
+    pub lists: Lists,
     /// Idle upstream connections.
     pub pool: RefCell<Pool<N::Reader, N::Writer>>,
     /// Where records go; `None`: the log is off.
@@ -124,6 +127,7 @@ impl<N: Net> Core<N> {
             epoch,
             wheel: Wheel::default(),
             heads: heads::Heads::default(),
+            lists: Lists::default(),
             pool: RefCell::default(),
             log: RefCell::new(log),
             counters,

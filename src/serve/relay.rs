@@ -1,11 +1,16 @@
 //! An answer on its way to the client, from its commit point on. After that a break ends in an error event and an
 //! unclean close, never in silence.
 
-use bytes::{Bytes, BytesMut};
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
 
 use super::{
     arriving::{Arriving, Lost, Patience},
-    client::{Client, gone},
+    client::{Client, Sending, gone},
     connection::{After, Incoming},
     digest::{Ended, frame_chunk},
     guarded::StreamGuard,
@@ -16,9 +21,13 @@ use crate::{
     base::{
         fault::{Fault, Stage},
         limits,
+        units::Instant,
     },
     dialect::Dialect,
-    io::net::{Net, Reader, Writer},
+    io::{
+        buffer::WriteList,
+        net::{Net, Reader, Writer},
+    },
     wire::{head::Framing, render},
 };
 
@@ -50,9 +59,25 @@ pub struct Relay<'r, 'a, 'n, N: Net, R: Reader, W: Writer> {
     client: &'r mut Client<N, R, W>,
     arriving: &'r mut Arriving<N>,
     passage: Passage<'a, 'n>,
-    scratch: BytesMut,
     /// Set when the head is made.
     ending: Option<Ending>,
+    /// What the client has not taken yet, if it has to be waited for.
+    unsent: Option<Box<Unsent>>,
+}
+
+/// Bytes on their way to the client.
+struct Unsent {
+    sending: Sending,
+    /// When the answer's time is up, if that ends the wait for the client.
+    over: Option<Instant>,
+}
+
+/// Why an answer does not come to its end.
+enum Stop {
+    /// The upstream broke, or the gateway is stopped: the client is to be told.
+    Broken(Ended),
+    /// The client does not take it.
+    Client(Fault),
 }
 
 impl<'r, 'a, 'n, N: Net, R: Reader, W: Writer> Relay<'r, 'a, 'n, N, R, W> {
@@ -63,44 +88,79 @@ impl<'r, 'a, 'n, N: Net, R: Reader, W: Writer> Relay<'r, 'a, 'n, N, R, W> {
         passage: Passage<'a, 'n>,
     ) -> Relay<'r, 'a, 'n, N, R, W> {
         arriving.patience.token = None; // from here on a pause is a pause
-        Relay { client, arriving, passage, scratch: BytesMut::new(), ending: None }
+        Relay { client, arriving, passage, ending: None, unsent: None }
     }
 
     /// Passes it on.
     pub async fn run(&mut self) -> Passed {
-        loop {
-            if let (true, Some(guard)) = (self.arriving.complete, self.passage.guard)
-                && let Err(ended) = Box::pin(guard.finish(self.client, self.arriving)).await
-            {
-                return Box::pin(self.broken(ended)).await;
-            }
-            if let Err(gone) = self.flush().await {
-                let fault = self.client.cut().unwrap_or(gone);
-                return Passed { after: After::Close, fault: Some(fault) };
-            }
-            if self.arriving.complete {
+        match self.to_its_end().await {
+            Ok(()) => {
                 let after = self.ending.map_or(After::Close, |e| e.after(self.passage.incoming));
-                return Passed { after, fault: None };
+                Passed { after, fault: None }
             }
-            let more = match self.arriving.more(self.client).await {
+            Err(Stop::Client(fault)) => Passed { after: After::Close, fault: Some(fault) },
+            Err(Stop::Broken(ended)) => Box::pin(self.broken(ended)).await,
+        }
+    }
+
+    async fn to_its_end(&mut self) -> Result<(), Stop> {
+        poll_fn(|cx| self.poll_arrived(cx)).await?;
+        if let Some(guard) = self.passage.guard {
+            let judged = Box::pin(guard.finish(self.client, self.arriving)).await;
+            judged.map_err(Stop::Broken)?;
+        }
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Passes on all that comes but what comes last. This runs for every event of every stream: one function, whose
+    /// state is the relay itself, since each level of futures costs a look at memory that has not been seen for long.
+    fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        while !self.arriving.complete {
+            ready!(self.poll_flush(cx))?;
+            let more = match ready!(self.arriving.poll_more(cx, self.client)) {
                 Ok(()) => self.arriving.take(self.client),
                 Err(Lost::Upstream(ended)) => Err(ended),
-                Err(Lost::Client) => match self.client.cut() {
-                    Some(fault) => Err(Ended { fault, status: None, told: false }),
-                    None => {
-                        let gone = gone("the client closed before the answer was complete");
-                        return Passed { after: After::Close, fault: Some(gone) };
-                    }
-                },
+                Err(Lost::Client) => return Poll::Ready(Err(self.client_lost())),
             };
             if let Err(ended) = more.or_else(|ended| self.arriving.forgive(ended, self.client)) {
-                return Box::pin(self.broken(ended)).await;
+                return Poll::Ready(Err(Stop::Broken(ended)));
             }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The client has gone, or was cut off.
+    fn client_lost(&self) -> Stop {
+        match self.client.cut() {
+            Some(fault) => Stop::Broken(Ended { fault, status: None, told: false }),
+            None => Stop::Client(gone("the client closed before the answer was complete")),
         }
     }
 
     /// Sends what is there, behind the head if that is not out.
-    async fn flush(&mut self) -> Result<(), Fault> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        if let Some(unsent) = &mut self.unsent {
+            let sent = ready!(self.client.poll_send(cx, &mut unsent.sending));
+            let unsent = self.unsent.take();
+            return Poll::Ready(unsent.map_or(Ok(()), |unsent| self.sent(sent, *unsent)));
+        }
+        let list = self.gather();
+        if list.is_empty() {
+            self.client.core.lists.give(list);
+            return Poll::Ready(Ok(()));
+        }
+        let mut unsent = self.begin(list);
+        match self.client.poll_send(cx, &mut unsent.sending) {
+            Poll::Ready(sent) => Poll::Ready(self.sent(sent, unsent)),
+            Poll::Pending => {
+                self.unsent = Some(Box::new(unsent));
+                Poll::Pending
+            }
+        }
+    }
+
+    /// What is to be sent now.
+    fn gather(&mut self) -> WriteList {
         let mut list = self.client.list();
         if self.ending.is_none() {
             list.push(self.commit());
@@ -110,16 +170,18 @@ impl<'r, 'a, 'n, N: Net, R: Reader, W: Writer> Relay<'r, 'a, 'n, N, R, W> {
         match self.ending {
             Some(Ending::NoBody(_)) => pieces.clear(),
             Some(Ending::Chunked) => {
-                frame_chunk(pieces, &mut self.scratch, &mut list);
+                frame_chunk(pieces, &mut list);
                 if *complete {
                     list.push(Bytes::from_static(render::LAST_CHUNK));
                 }
             }
             _ => list.extend(pieces.drain(..)),
         }
-        if list.is_empty() {
-            return Ok(());
-        }
+        list
+    }
+
+    /// The list on its way, and how long that may take.
+    fn begin(&self, list: WriteList) -> Unsent {
         // The upstream's pauses are no measure of how slow a client may be.
         let Patience { idle, total, .. } = self.arriving.patience;
         let within = idle.max(limits::CLIENT_TAKES_WITHIN);
@@ -127,10 +189,20 @@ impl<'r, 'a, 'n, N: Net, R: Reader, W: Writer> Relay<'r, 'a, 'n, N, R, W> {
         // Who is slow is still to be told that the time is up, and a write that is cut short ends its connection.
         let grace = total.by.max(now).after(limits::TOTAL_GRACE);
         let deadline = now.after(within).min(grace);
-        let sent = self.client.send(list, deadline).await;
-        // The client was there; it was the time that was not.
-        let late = sent.is_err() && deadline == grace && self.client.now() >= grace;
-        if late { Err(total.ran_out(Stage::Relay)) } else { sent }
+        let over = (deadline == grace).then_some(grace);
+        Unsent { sending: Sending::new(list, deadline), over }
+    }
+
+    /// The client has taken it all, or will not.
+    fn sent(&self, sent: Result<(), Fault>, unsent: Unsent) -> Result<(), Stop> {
+        self.client.core.lists.give(unsent.sending.list);
+        sent.map_err(|gone| {
+            // The client was there; it was the time that was not.
+            let late = unsent.over.is_some_and(|over| self.client.now() >= over);
+            let fault =
+                if late { self.arriving.patience.total.ran_out(Stage::Relay) } else { gone };
+            Stop::Client(self.client.cut().unwrap_or(fault))
+        })
     }
 
     /// Keeps what the client is sent, if bodies are logged.
@@ -187,7 +259,7 @@ impl<'r, 'a, 'n, N: Net, R: Reader, W: Writer> Relay<'r, 'a, 'n, N, R, W> {
                 self.arriving.pieces.push(Bytes::from(event));
             }
             // Whether or not this arrives, the close without a last chunk says that the answer is not complete.
-            let _ = self.flush().await;
+            let _ = poll_fn(|cx| self.poll_flush(cx)).await;
         }
         Passed { after: After::Close, fault: Some(ended.fault) }
     }

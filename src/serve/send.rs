@@ -3,7 +3,6 @@
 use std::{
     future::poll_fn,
     io,
-    pin::pin,
     task::{Context, Poll},
     time::Duration,
 };
@@ -32,13 +31,15 @@ pub async fn send<N: Net, P: Waiter<N>>(
     attempt: &Attempt<'_>,
     upstream: &mut UpstreamOf<N>,
 ) -> Result<bool, Failed> {
-    let mut list = std::mem::take(&mut upstream.spare);
+    let mut list = waiter.core().lists.take();
     list.extend(attempt.request.iter().cloned());
     let floor = Duration::from_secs(list.len() as u64 / limits::SEND_BYTES_PER_SECOND_MIN);
     let within = attempt.first_byte_within.saturating_add(floor);
     let deadline = attempt.by(waiter.now().after(within));
-    let write = pin!(write_unless_answered(upstream, list));
-    match waiter.unless_gone(deadline, write).await {
+    let write = write_unless_answered(upstream, &mut list);
+    let written = waiter.unless_gone(deadline, write).await;
+    waiter.core().lists.give(list);
+    match written {
         Ok(Ok(complete)) => Ok(complete),
         Ok(Err(error)) => {
             let message = format!("the request could not be sent: {error}");
@@ -53,26 +54,22 @@ pub async fn send<N: Net, P: Waiter<N>>(
 
 /// Writes a part of a request. `Ok(false)`: the upstream answered before it had all of it; then the connection serves
 /// no other request.
-pub async fn write_unless_answered<R: Reader, W: Writer>(
+pub fn write_unless_answered<R: Reader, W: Writer>(
     upstream: &mut Upstream<R, W>,
-    list: WriteList,
-) -> io::Result<bool> {
-    let Upstream { inbound, writer, spare, .. } = upstream;
-    let mut write = pin!(writer.write(list));
+    list: &mut WriteList,
+) -> impl Future<Output = io::Result<bool>> + Unpin {
+    let Upstream { inbound, writer, .. } = upstream;
     // The read is posted with the write, in one submission; what it brings early is an answer all the same.
-    poll_fn(|cx| {
-        let written = write.as_mut().poll(cx);
-        if let Poll::Ready((Ok(()), list)) = written {
-            *spare = list;
-            return Poll::Ready(Ok(true));
-        }
-        if has_early_answer(inbound, cx) {
-            return Poll::Ready(Ok(false));
+    poll_fn(move |cx| {
+        let written = writer.poll_write(cx, list);
+        if written.is_pending() || matches!(written, Poll::Ready(Err(_))) {
+            if has_early_answer(inbound, cx) {
+                return Poll::Ready(Ok(false));
+            }
         }
         // An upstream that closes or breaks fails the write too, which says more.
-        written.map(|(result, _)| result.map(|()| true))
+        written.map_ok(|()| true)
     })
-    .await
 }
 
 /// Whether more than 1xx answers has come.

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, pin::pin};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
     body,
@@ -46,7 +46,7 @@ pub async fn attempt<N: Net, R: Reader, W: Writer>(
     let mut upstream = Box::pin(dial::open(client, attempt)).await?;
     times.connected = Some(client.now());
     body::invite(client, incoming, attempt.total.by).await?;
-    let mut list = WriteList::new();
+    let mut list = client.core.lists.take();
     list.extend(attempt.request.iter().cloned());
     let complete = write(client, attempt, &mut upstream, list).await?
         && pass_body(client, incoming, attempt, &mut upstream, bytes_max).await?;
@@ -65,7 +65,6 @@ async fn pass_body<N: Net, R: Reader, W: Writer>(
 ) -> Result<bool, Failed> {
     let chunked = incoming.framing == Framing::Chunked;
     let mut reader = BodyReader::new(incoming.framing);
-    let mut scratch = BytesMut::new();
     loop {
         match reader.pull(client.inbound.buffer()).map_err(body::malformed)? {
             Pulled::Data(piece) => {
@@ -74,7 +73,7 @@ async fn pass_body<N: Net, R: Reader, W: Writer>(
                     return Err(too_large(bytes_max).into());
                 }
                 client.note_request(&piece);
-                let list = framed(piece, chunked, &mut scratch);
+                let list = framed(client.core.lists.take(), piece, chunked);
                 if !write(client, attempt, upstream, list).await? {
                     return Ok(false);
                 }
@@ -109,12 +108,10 @@ async fn pass_body<N: Net, R: Reader, W: Writer>(
     }
 }
 
-fn framed(piece: Bytes, chunked: bool, scratch: &mut BytesMut) -> WriteList {
-    let mut list = WriteList::new();
+fn framed(mut list: WriteList, piece: Bytes, chunked: bool) -> WriteList {
     match NonZeroUsize::new(piece.len()) {
         Some(length) if chunked => {
-            render::chunk_prefix(length, scratch);
-            list.push(scratch.split().freeze());
+            list.push(render::chunk_prefix(length));
             list.push(piece);
             list.push(Bytes::from_static(render::CHUNK_END));
         }
@@ -129,13 +126,15 @@ async fn write<N: Net, R: Reader, W: Writer>(
     client: &mut Client<N, R, W>,
     attempt: &Attempt<'_>,
     upstream: &mut UpstreamOf<N>,
-    list: WriteList,
+    mut list: WriteList,
 ) -> Result<bool, Failed> {
     let idle_by = client.now().after(limits::UPLOAD_WRITE_WITHIN);
     let net = client.core.net.clone();
     let deadline = idle_by.min(attempt.total.by);
-    let write = pin!(write_unless_answered(upstream, list));
-    match client.timer.within(&net, deadline, write).await {
+    let write = write_unless_answered(upstream, &mut list);
+    let written = client.timer.within(&net, deadline, write).await;
+    client.core.lists.give(list);
+    match written {
         Ok(Ok(complete)) => Ok(complete),
         Ok(Err(error)) => {
             let message = format!("the upload could not be passed on: {error}");

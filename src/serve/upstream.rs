@@ -20,7 +20,6 @@ use crate::{
     },
     config::{Origin, edge::EgressProxy},
     io::{
-        buffer::WriteList,
         net::Net,
         pool::{Route, Upstream},
         tls::{self},
@@ -302,12 +301,10 @@ impl<R, W> Answer<R, W> {
         move |name| std::str::from_utf8(self.head.find(&self.bytes, name)?).ok()
     }
 
-    /// Lets go of the head's text, which holds a read buffer, and of what the request was sent with: the client was
-    /// told, and the body may take its time.
+    /// Lets go of the head's text, which holds a read buffer: the client was told, and the body may take its time.
     pub fn forget_head(&mut self) {
         self.bytes = Bytes::new();
         self.head.forget_headers();
-        self.upstream.spare = WriteList::default();
     }
 
     /// Whether the connection is fit for another request: everything was sent and read, and both sides agree.

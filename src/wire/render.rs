@@ -3,7 +3,7 @@
 
 use std::{fmt, num::NonZeroUsize};
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::fields::{is_token_byte, is_value_byte};
 
@@ -14,9 +14,10 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// Tells a client that waits to go on and send the body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Begins a chunk of that many bytes: its data and [`CHUNK_END`] must follow. There is no chunk of no bytes: that
-/// would be the end of the body.
-pub fn chunk_prefix(len: NonZeroUsize, out: &mut BytesMut) {
+/// The beginning of a chunk of that many bytes: its data and [`CHUNK_END`] must follow. There is no chunk of no bytes:
+/// that would be the end of the body.
+#[must_use]
+pub fn chunk_prefix(len: NonZeroUsize) -> Bytes {
     let digits = (usize::BITS - len.get().leading_zeros()).div_ceil(4) as usize;
     let mut prefix = [b'\r'; CHUNK_PREFIX_BYTES_MAX];
     let mut rest = len.get();
@@ -25,7 +26,7 @@ pub fn chunk_prefix(len: NonZeroUsize, out: &mut BytesMut) {
         rest >>= 4;
     }
     prefix[digits + 1] = b'\n';
-    out.put_slice(&prefix[..digits + 2]);
+    Bytes::copy_from_slice(&prefix[..digits + 2])
 }
 
 /// The digits of the largest number, and a line end.

@@ -177,7 +177,7 @@ fn fault_09_a_byte_of_a_huge_body_passes_at_once() {
 #[test]
 fn fault_10_a_small_chunk_is_complete_as_soon_as_it_is_written() {
     let mut out = BytesMut::new();
-    chunk_prefix(NonZeroUsize::MIN, &mut out);
+    out.extend_from_slice(&chunk_prefix(NonZeroUsize::MIN));
     out.extend_from_slice(b"t");
     out.extend_from_slice(CHUNK_END);
     assert_eq!(read_chunks(&out).data, b"t");

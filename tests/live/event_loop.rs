@@ -12,14 +12,17 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use trunkline::io::{
-    buffer::WriteList,
-    clock::Clock,
-    event,
-    kernel::{Kernel, Listener, TcpReader, TcpWriter},
-    net::{Net, Reader, Writer},
-    race::{First, all, race},
-    worker::run_alone,
+use trunkline::{
+    base::limits,
+    io::{
+        buffer::WriteList,
+        clock::Clock,
+        event,
+        kernel::{Kernel, Listener, TcpReader, TcpWriter},
+        net::{Net, Reader, Writer},
+        race::{First, all, race},
+        worker::run_alone,
+    },
 };
 
 use crate::harness::{Driver, on_both_drivers};
@@ -32,6 +35,7 @@ on_both_drivers! {
     a_descriptor_that_is_used_again_gets_nothing_of_its_old_connection,
     more_messages_than_pages_at_once_all_arrive,
     what_comes_while_nobody_waits_is_there_at_the_next_look,
+    what_has_come_is_seen_however_much_was_received_before,
     long_and_short_messages_take_turns,
     a_refused_connection_is_an_error,
     a_peer_that_is_gone_is_seen_by_who_writes,
@@ -256,6 +260,38 @@ fn what_comes_while_nobody_waits_is_there_at_the_next_look(driver: Driver) {
             let looked = reader.poll_read(&mut nobody, &mut BytesMut::new());
             assert!(matches!(looked, Poll::Ready(Ok(500))), "connection {at}: {looked:?}");
         }
+    });
+}
+
+/// A pooled connection that was taken for silent would be used again with bytes that nobody asked for.
+fn what_has_come_is_seen_however_much_was_received_before(driver: Driver) {
+    const LONG_BYTES: usize = 30_000;
+    run(driver, |kernel| async move {
+        let place = listen(&kernel);
+        let mut pairs = Vec::new();
+        for _ in 0..2 * limits::DIRECT_BYTES_A_TURN / LONG_BYTES {
+            let (ours, mut theirs) = connect(&kernel, &place).await;
+            write(&mut theirs.1, &[pattern(LONG_BYTES, 0)]).await;
+            pairs.push((ours, theirs));
+        }
+        let ((mut quiet, mut writer), (mut far_reader, mut far_writer)) =
+            connect(&kernel, &place).await;
+        for _ in 0..100 {
+            write(&mut writer, &[pattern(10, 0)]).await;
+            read_exactly(&mut far_reader, 10).await;
+        }
+        write(&mut far_writer, &[pattern(500, 0)]).await;
+        pause(&kernel, Duration::from_millis(100)).await;
+        // From here on nothing is waited for: it is one turn.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let mut look = |reader: &mut TcpReader| {
+            let mut long = BytesMut::with_capacity(limits::LONG_BUFFER_BYTES);
+            reader.poll_read(&mut nobody, &mut long)
+        };
+        for ((reader, _), _) in &mut pairs {
+            assert!(matches!(look(reader), Poll::Ready(Ok(LONG_BYTES))));
+        }
+        assert!(matches!(look(&mut quiet), Poll::Ready(Ok(500))));
     });
 }
 

@@ -88,7 +88,7 @@ impl Codec for Ours {
         let mut writer = HeadWriter::response(&mut out, 200).expect("a status");
         writer.chunked().expect("the only framing");
         writer.finish();
-        chunk_prefix(NonZeroUsize::MIN, &mut out);
+        out.extend_from_slice(&chunk_prefix(NonZeroUsize::MIN));
         out.extend_from_slice(b"t");
         out.extend_from_slice(CHUNK_END);
         out.to_vec()

@@ -21,10 +21,13 @@ use slotmap::{Key, KeyData, SlotMap};
 
 use super::{
     buffers::{self, Buffers},
-    sends::{Effort, Sends},
+    sends::{Effort, Ended, Sends},
     source::{End, Receiving, Source, SourceKey, Way},
 };
-use crate::{base::limits, io::pages::Pages};
+use crate::{
+    base::limits,
+    io::{buffer::WriteList, pages::Pages},
+};
 
 /// One core's ring.
 pub struct Ring {
@@ -115,9 +118,26 @@ impl Ring {
 
     /// Sends the front of what was written to the source.
     pub fn send(&mut self, key: SourceKey, source: &mut Source) {
-        let is_long = source.unsent.len() > limits::UNSENT_BYTES_MAX;
-        let effort = if is_long || source.congested { Effort::UntilSent } else { Effort::AtOnce };
-        let (number, entry) = self.sends.begin(key, fd(source), &source.unsent, effort);
+        let waits = source.unsent_is_long() || source.congested;
+        let effort = if waits { Effort::UntilSent } else { Effort::AtOnce };
+        let mut unsent = std::mem::take(&mut source.unsent);
+        self.begin_send(key, source, &mut unsent, effort);
+        source.unsent = unsent;
+    }
+
+    /// Takes a short list and sends it.
+    pub fn send_short(&mut self, key: SourceKey, source: &mut Source, list: &mut WriteList) {
+        self.begin_send(key, source, list, Effort::AtOnce);
+    }
+
+    fn begin_send(
+        &mut self,
+        key: SourceKey,
+        source: &mut Source,
+        list: &mut WriteList,
+        effort: Effort,
+    ) {
+        let (number, entry) = self.sends.begin(key, fd(source), list, effort);
         source.sending = Some(number);
         self.submit(entry.user_data(Purpose::Send.number(number)));
     }
@@ -214,8 +234,9 @@ impl Ring {
             return;
         }
         drop(queue);
-        while let Some((key, bytes)) = self.sends.next_sent() {
-            if sent(sources.get_mut(key), Ok(bytes)) {
+        while let Some(ended) = self.sends.next_sent() {
+            let key = ended.source;
+            if sent(sources.get_mut(key), ended, None) {
                 sendable.push(key);
             }
         }
@@ -245,8 +266,10 @@ impl Ring {
                 Purpose::PollIn => told(sources.get_mut(key.into()), Way::In),
                 Purpose::PollOut => told(sources.get_mut(key.into()), Way::Out),
                 Purpose::Send => {
-                    let key = self.sends.ended(key.into());
-                    if sent(sources.get_mut(key), outcome(completion.result())) {
+                    let (bytes, failure) = outcome(completion.result());
+                    let ended = self.sends.ended(key.into(), bytes);
+                    let key = ended.source;
+                    if sent(sources.get_mut(key), ended, failure) {
                         sendable.push(key);
                     }
                 }
@@ -340,19 +363,23 @@ fn received(
     }
 }
 
-/// What a completion says: how much, or why not.
-fn outcome(result: i32) -> Result<usize, Errno> {
-    usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result))
+/// What a completion says: how much, and why not more.
+fn outcome(result: i32) -> (usize, Option<Errno>) {
+    match usize::try_from(result) {
+        Ok(bytes) => (bytes, None),
+        Err(_) => (0, Some(Errno::from_raw_os_error(-result))),
+    }
 }
 
 /// A send has ended. True: there is more to send.
-fn sent(source: Option<&mut Source>, outcome: Result<usize, Errno>) -> bool {
+fn sent(source: Option<&mut Source>, ended: Ended, failure: Option<Errno>) -> bool {
     let Some(source) = source else { return false };
     source.sending = None;
-    match outcome {
-        Ok(count) => source.unsent.advance(count),
-        Err(Errno::AGAIN | Errno::INTR) => {}
-        Err(error) => source.break_off(error),
+    source.unsent.advance(ended.from_list);
+    source.unsent.push(ended.rest);
+    match failure {
+        None | Some(Errno::AGAIN | Errno::INTR) => {}
+        Some(error) => source.break_off(error),
     }
     // What is left is sent once there is room.
     source.congested = !source.unsent.is_empty();

@@ -34,11 +34,14 @@ pub struct Sends {
     free: Vec<Box<Outgoing>>,
 }
 
-/// One send: parts as they are, or joined if they are short. The kernel's work on a vector costs more than the copy.
+/// One send: the parts of a list, or a copy of them if they are short. The kernel's work on a vector costs more than the
+/// copy, and whatever the parts were slices of is free at once.
 #[derive(Default)]
 struct Outgoing {
     bytes: usize,
+    /// Not in the list any more.
     joined: Vec<u8>,
+    /// Still in the list.
     parts: Vec<Bytes>,
     /// Points into `parts`.
     iovecs: Vec<iovec>,
@@ -56,12 +59,12 @@ pub enum Effort {
 }
 
 impl Sends {
-    /// Holds the front of a list for a send of that source. The entry is to be submitted.
+    /// Takes a short list, or holds the front of a long one, for a send of that source. The entry is to be submitted.
     pub fn begin(
         &mut self,
         source: SourceKey,
         fd: types::Fd,
-        list: &WriteList,
+        list: &mut WriteList,
         effort: Effort,
     ) -> (SendKey, squeue::Entry) {
         let mut outgoing = self.free.pop().unwrap_or_default();
@@ -81,11 +84,11 @@ impl Sends {
 
     /// One that was tried at once: which source it was for, and how much was sent, which is all of it. To be called
     /// when the kernel has taken all entries, and all that it told has been passed to [`Sends::ended`].
-    pub fn next_sent(&mut self) -> Option<(SourceKey, usize)> {
+    pub fn next_sent(&mut self) -> Option<Ended> {
         while let Some(key) = self.at_once.pop() {
             if let Some((_, outgoing)) = self.under_way.get(key) {
                 let bytes = outgoing.bytes;
-                return Some((self.ended(key), bytes));
+                return Some(self.ended(key, bytes));
             }
         }
         None
@@ -98,28 +101,46 @@ impl Sends {
         }
     }
 
-    /// The kernel has done with it; which source it was for.
-    pub fn ended(&mut self, key: SendKey) -> SourceKey {
+    /// The kernel has done with it, having sent so many bytes.
+    pub fn ended(&mut self, key: SendKey, bytes: usize) -> Ended {
         let Some((source, mut outgoing)) = self.under_way.remove(key) else {
-            return SourceKey::null();
+            return Ended { source: SourceKey::null(), from_list: 0, rest: Bytes::new() };
+        };
+        let ended = match outgoing.joined.get(bytes..) {
+            Some(rest) if !outgoing.joined.is_empty() => {
+                Ended { source, from_list: 0, rest: Bytes::copy_from_slice(rest) }
+            }
+            _ => Ended { source, from_list: bytes, rest: Bytes::new() },
         };
         if self.free.len() < limits::SENDS_GATHERED_MAX {
             outgoing.let_go();
             self.free.push(outgoing);
         }
-        source
+        ended
     }
 }
 
+/// What has become of a send.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Which source it was for.
+    pub source: SourceKey,
+    /// How many bytes of the list are sent, if that still has them.
+    pub from_list: usize,
+    /// What of a list that was taken is not sent.
+    pub rest: Bytes,
+}
+
 impl Outgoing {
-    fn hold(&mut self, list: &WriteList) {
-        let parts = list.rest();
-        if parts.len() > 1 && list.len() <= limits::JOINED_WRITE_BYTES {
-            parts.iter().for_each(|part| self.joined.extend_from_slice(part));
+    fn hold(&mut self, list: &mut WriteList) {
+        if list.is_short() {
+            list.rest().iter().for_each(|part| self.joined.extend_from_slice(part));
+            list.clear();
+            self.bytes = self.joined.len();
         } else {
-            self.parts.extend(parts.iter().take(limits::IOVECS_MAX).cloned());
+            self.parts.extend(list.rest().iter().take(limits::IOVECS_MAX).cloned());
+            self.bytes = self.parts.iter().map(Bytes::len).sum();
         }
-        self.bytes = self.joined.len() + self.parts.iter().map(Bytes::len).sum::<usize>();
     }
 
     fn let_go(&mut self) {
@@ -174,42 +195,45 @@ mod tests {
         list
     }
 
-    fn held(list: &WriteList) -> Box<Outgoing> {
-        let mut outgoing = Box::<Outgoing>::default();
-        outgoing.hold(list);
-        let _ = outgoing.entry(types::Fd(0), Effort::AtOnce);
-        outgoing
-    }
-
-    fn begin(sends: &mut Sends, list: &WriteList) -> (SendKey, squeue::Entry) {
-        sends.begin(SourceKey::null(), types::Fd(0), list, Effort::AtOnce)
+    fn begin(sends: &mut Sends, list: &mut WriteList) -> SendKey {
+        sends.begin(SourceKey::null(), types::Fd(0), list, Effort::AtOnce).0
     }
 
     #[test]
-    fn short_parts_are_joined() {
-        assert_eq!(held(&list(&["he", "ad", "body"])).joined, b"headbody");
-        assert!(held(&list(&["alone"])).joined.is_empty());
+    fn a_short_list_is_taken_and_its_rest_comes_back() {
+        let mut sends = Sends::default();
+        for (sent, rest) in [(0, "headbody"), (3, "dbody"), (8, "")] {
+            let mut list = list(&["he", "ad", "body"]);
+            let key = begin(&mut sends, &mut list);
+            assert_eq!(sends.under_way[key].1.joined, b"headbody");
+            assert!(list.is_empty());
+            let ended = sends.ended(key, sent);
+            assert_eq!((ended.from_list, &ended.rest[..]), (0, rest.as_bytes()));
+        }
     }
 
     #[test]
     fn long_parts_are_pointed_at_and_stay_where_they_are_when_the_send_is_kept() {
         let long: &'static str = "x".repeat(limits::JOINED_WRITE_BYTES).leak();
         let mut sends = Sends::default();
-        let (key, _) = begin(&mut sends, &list(&["head", long]));
+        let mut list = list(&["head", long]);
+        let key = begin(&mut sends, &mut list);
         let (_, outgoing) = &sends.under_way[key];
         let header = outgoing.header.as_ref().unwrap();
         assert_eq!(header.msg_iov.cast_const(), outgoing.iovecs.as_ptr());
         assert_eq!(outgoing.iovecs[1].iov_base as *const u8, long.as_ptr());
         let lengths: Vec<usize> = outgoing.iovecs.iter().map(|entry| entry.iov_len).collect();
         assert_eq!(lengths, [4, long.len()]);
+        assert_eq!(list.len(), 4 + long.len());
+        assert_eq!(sends.ended(key, 5).from_list, 5);
     }
 
     #[test]
     fn an_ended_send_lends_its_allocations_to_the_next() {
         let mut sends = Sends::default();
-        let (first, _) = begin(&mut sends, &list(&["a", "b"]));
-        sends.ended(first);
-        let (second, _) = begin(&mut sends, &list(&["c", "d"]));
+        let first = begin(&mut sends, &mut list(&["a", "b"]));
+        sends.ended(first, 2);
+        let second = begin(&mut sends, &mut list(&["c", "d"]));
         assert_eq!(sends.under_way[second].1.joined, b"cd");
         assert!(sends.free.is_empty());
     }
@@ -217,11 +241,11 @@ mod tests {
     #[test]
     fn what_was_tried_at_once_is_sent_unless_something_else_was_told() {
         let mut sends = Sends::default();
-        let (told, _) = begin(&mut sends, &list(&["abc"]));
-        begin(&mut sends, &list(&["de", "f", "g"]));
-        sends.ended(told);
+        let told = begin(&mut sends, &mut list(&["abc"]));
+        begin(&mut sends, &mut list(&["de", "f", "g"]));
+        sends.ended(told, 0);
         assert_eq!(sends.at_once().count(), 1);
-        assert_eq!(sends.next_sent(), Some((SourceKey::null(), 4)));
+        assert!(sends.next_sent().is_some_and(|ended| ended.rest.is_empty()));
         assert_eq!((sends.next_sent(), sends.under_way.len()), (None, 0));
     }
 }

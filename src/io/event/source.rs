@@ -165,6 +165,11 @@ impl Source {
         self.output.ready && self.sending.is_none() && !self.unsent.is_empty()
     }
 
+    /// Whether nothing of what was written is left to send, and no send is under way.
+    pub fn is_sent(&self) -> bool {
+        self.unsent.is_empty() && self.sending.is_none()
+    }
+
     /// Whether what was written is too long to lie here until the end of the turn.
     pub fn unsent_is_long(&self) -> bool {
         self.unsent.len() > limits::UNSENT_BYTES_MAX

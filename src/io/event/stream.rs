@@ -109,8 +109,8 @@ impl Descriptor {
         }
     }
 
-    /// Writes all that is in `list`, in order. It is sent at the end of the turn; what is longer than may lie here
-    /// until then is sent at once, and waited for.
+    /// Writes all that is in `list`, in order. It is sent at the end of the turn, and what is short is taken by the ring
+    /// until then; what is longer than may lie here is sent at once, and waited for.
     pub fn poll_send(&self, cx: &mut Context<'_>, list: &mut WriteList) -> Poll<io::Result<()>> {
         let watched = &mut *self.core().watched.borrow_mut();
         ready!(watched.poll_sent(self.key, cx))?;
@@ -118,6 +118,13 @@ impl Descriptor {
             return Poll::Ready(Ok(()));
         }
         let source = &mut watched.sources[self.key];
+        if let Interface::Ring(ring) = &mut watched.driver
+            && source.output.ready
+            && list.is_short()
+        {
+            ring.send_short(self.key, source, list);
+            return Poll::Ready(Ok(()));
+        }
         std::mem::swap(&mut source.unsent, list);
         list.clear();
         if source.unsent_is_long() {
@@ -170,7 +177,7 @@ impl Watched {
                 Err(error) => source.break_off(error),
             }
         }
-        if source.unsent.is_empty() {
+        if source.is_sent() {
             source.output.wake();
         }
     }
@@ -181,7 +188,7 @@ impl Watched {
         if let Some(error) = source.broken {
             return Poll::Ready(Err(error.into()));
         }
-        if source.unsent.is_empty() {
+        if source.is_sent() {
             return Poll::Ready(Ok(()));
         }
         source.output.wait(cx.waker());
@@ -300,7 +307,7 @@ fn send(source: &Source, joined: &mut Vec<u8>) -> rustix::io::Result<usize> {
     if let [only] = list.rest() {
         return rustix::net::send(fd, only, flags);
     }
-    if list.len() <= limits::JOINED_WRITE_BYTES {
+    if list.is_short() {
         joined.clear();
         list.rest().iter().for_each(|part| joined.extend_from_slice(part));
         return rustix::net::send(fd, joined, flags);

@@ -104,7 +104,7 @@ fn written_chunks_read_back() {
     let mut out = BytesMut::new();
     let mut expected = Vec::new();
     for len in [1, 9, 10, 15, 16, 17, 255, 256, 4096, 70_000] {
-        chunk_prefix(NonZeroUsize::new(len).unwrap(), &mut out);
+        out.extend_from_slice(&chunk_prefix(NonZeroUsize::new(len).unwrap()));
         out.extend_from_slice(&vec![b'd'; len]);
         out.extend_from_slice(CHUNK_END);
         expected.resize(expected.len() + len, b'd');
@@ -112,7 +112,5 @@ fn written_chunks_read_back() {
     out.extend_from_slice(LAST_CHUNK);
     let body = read_chunks(&out);
     assert_eq!((body.data == expected, body.end, body.left.len()), (true, Ok(true), 0));
-    let mut largest = BytesMut::new();
-    chunk_prefix(NonZeroUsize::MAX, &mut largest);
-    assert_eq!(largest, "ffffffffffffffff\r\n");
+    assert_eq!(chunk_prefix(NonZeroUsize::MAX), "ffffffffffffffff\r\n");
 }
