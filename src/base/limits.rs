@@ -150,6 +150,8 @@ pub const TLS_PIECE_BYTES: usize = 64 * 1024;
 
 /// Descriptors that a core waits for at once: more than a process may have open by any usual limit.
 pub const SOURCES_MAX: usize = 1 << 24;
+/// Pieces of memory that a task may say it will look at.
+pub const EXPECTED_EXTENTS: usize = 5;
 /// Tasks that are polled before the driver is asked again: tasks that wake each other keep nobody from being read.
 pub const TASKS_A_TURN: usize = 256;
 /// Pages that are received ahead of a slow reader: then no more is taken from the socket until it has them, and the

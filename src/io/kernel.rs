@@ -18,7 +18,7 @@ use super::{
     clock::Dice,
     dns::Resolver,
     event::{Descriptor, EventLoop, Way},
-    net::{Net, Reader, Writer},
+    net::{Extent, Net, Reader, Writer},
 };
 use crate::base::units::{Instant, UnixTime};
 
@@ -90,6 +90,10 @@ impl Net for Kernel {
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.core.events.spawn(task);
+    }
+
+    fn expect(&self, kept: usize, extents: &[Extent]) {
+        self.core.events.expect(kept, extents);
     }
 }
 

@@ -37,6 +37,34 @@ pub trait Net: Clone + 'static {
     fn resolve(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>>;
     /// Runs a task on this core.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
+    /// What the task that runs now will look at when it is woken, beside its own future: `extents`, and the first
+    /// `kept` of what was said before. A hint: it may be fetched before that.
+    fn expect(&self, _kept: usize, _extents: &[Extent]) {}
+}
+
+/// Where something lies in memory. A hint: it is not followed, and what was there may be gone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    address: usize,
+    bytes: usize,
+}
+
+impl Extent {
+    /// That of a value, without what it points to.
+    pub fn of<T: ?Sized>(value: &T) -> Extent {
+        Extent { address: std::ptr::from_ref(value).addr(), bytes: size_of_val(value) }
+    }
+
+    /// The addresses of its cache lines, or of their beginnings at least.
+    pub fn lines(self) -> impl Iterator<Item = usize> {
+        const LINE_BYTES: usize = 64;
+        let first = self.address & !(LINE_BYTES - 1);
+        let lines = match self.bytes {
+            0 => 0,
+            bytes => (self.address + bytes - first).div_ceil(LINE_BYTES),
+        };
+        (0..lines).map(move |line| first + line * LINE_BYTES)
+    }
 }
 
 /// The receiving half of a connection.

@@ -23,7 +23,7 @@ use crate::{
         limits,
         units::Instant,
     },
-    io::net::Net,
+    io::net::{Extent, Net},
     wire::{
         body::{BodyReader, Pulled},
         head::Framing,
@@ -205,6 +205,12 @@ impl<N: Net> Arriving<N> {
         self.digest.has_content()
             || held >= most
             || self.digest.events() >= limits::COMMIT_EVENTS_MAX
+    }
+
+    /// Where that lies which an event changes.
+    pub fn extents(&self) -> [Extent; 4] {
+        let [digest, watch] = self.digest.extents();
+        [Extent::of(self), Extent::of(&*self.answer), digest, watch]
     }
 
     /// Waits for more of it.

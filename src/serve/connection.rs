@@ -17,7 +17,7 @@ use crate::{
         limits,
         units::{Instant, UnixTime},
     },
-    io::net::{Net, Reader, Writer},
+    io::net::{Extent, Net, Reader, Writer},
     wire::head::{Framing, HeadError, HeadLimits, Progress, RequestHead, Span},
 };
 
@@ -84,6 +84,9 @@ impl Incoming {
     }
 }
 
+/// How many extents of what the connection's task expects are those of its exchange.
+pub const EXCHANGE_EXTENTS: usize = 1;
+
 /// Whether the connection may carry another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
@@ -102,7 +105,10 @@ pub async fn serve<N: Net, R: Reader, W: Writer>(client: &mut Client<N, R, W>) {
             Next::Incoming(asked) => {
                 // The place first: an exchange that is made before its box is copied into it.
                 let place = Box::new_uninit();
-                Box::into_pin(Box::write(place, exchange::serve(client, &asked))).await
+                client.core.net.expect(0, &[Extent::of(&*place)]);
+                let after = Box::into_pin(Box::write(place, exchange::serve(client, &asked))).await;
+                client.core.net.expect(0, &[]);
+                after
             }
             Next::Malformed(error) => {
                 client.core.counters.malformed_heads.add(1);

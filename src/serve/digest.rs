@@ -10,6 +10,7 @@ use crate::{
         estimate::{self},
         usage::Usage,
     },
+    io::net::Extent,
     provider::{Adapter, Endpoint, StreamError},
     wire::json::{self, Tap},
 };
@@ -43,6 +44,10 @@ pub trait Digest {
     fn output_estimate(&self) -> u64;
     /// The model served, if the provider said; to be asked for once.
     fn model(&mut self) -> Option<String>;
+    /// Where it lies, and another part of it.
+    fn extents(&self) -> [Extent; 2] {
+        [Extent::of(self), Extent::default()]
+    }
 }
 
 /// Why a stream ended before it was complete.

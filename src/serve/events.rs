@@ -7,6 +7,7 @@ use crate::{
     base::{fault::Kind, limits},
     chat::{delta::Delta, estimate::Weight, usage::Usage},
     dialect,
+    io::net::Extent,
     provider::{Seen, Translate, Watch},
     wire::sse,
 };
@@ -155,6 +156,10 @@ impl Digest for Watched {
 
     fn model(&mut self) -> Option<String> {
         self.watch.model().map(str::to_owned)
+    }
+
+    fn extents(&self) -> [Extent; 2] {
+        [Extent::of(self), Extent::of(&*self.watch)]
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{
     arriving::{Arriving, Lost, Patience},
     client::{Client, Sending, gone},
-    connection::{After, Incoming},
+    connection::{After, EXCHANGE_EXTENTS, Incoming},
     digest::{Ended, frame_chunk},
     guarded::StreamGuard,
     rescue,
@@ -93,7 +93,7 @@ impl<'r, 'a, 'n, N: Net, R: Reader, W: Writer> Relay<'r, 'a, 'n, N, R, W> {
 
     /// Passes it on.
     pub async fn run(&mut self) -> Passed {
-        match self.to_its_end().await {
+        match self.pass_on().await {
             Ok(()) => {
                 let after = self.ending.map_or(After::Close, |e| e.after(self.passage.incoming));
                 Passed { after, fault: None }
@@ -103,7 +103,10 @@ impl<'r, 'a, 'n, N: Net, R: Reader, W: Writer> Relay<'r, 'a, 'n, N, R, W> {
         }
     }
 
-    async fn to_its_end(&mut self) -> Result<(), Stop> {
+    async fn pass_on(&mut self) -> Result<(), Stop> {
+        if self.arriving.events {
+            self.client.core.net.expect(EXCHANGE_EXTENTS, &self.arriving.extents());
+        }
         poll_fn(|cx| self.poll_arrived(cx)).await?;
         if let Some(guard) = self.passage.guard {
             let judged = Box::pin(guard.finish(self.client, self.arriving)).await;

@@ -62,10 +62,11 @@ pub fn write_unless_answered<R: Reader, W: Writer>(
     // The read is posted with the write, in one submission; what it brings early is an answer all the same.
     poll_fn(move |cx| {
         let written = writer.poll_write(cx, list);
-        if written.is_pending() || matches!(written, Poll::Ready(Err(_))) {
-            if has_early_answer(inbound, cx) {
-                return Poll::Ready(Ok(false));
-            }
+        if let Poll::Ready(Ok(())) = written {
+            return Poll::Ready(Ok(true));
+        }
+        if has_early_answer(inbound, cx) {
+            return Poll::Ready(Ok(false));
         }
         // An upstream that closes or breaks fails the write too, which says more.
         written.map_ok(|()| true)

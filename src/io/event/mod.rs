@@ -34,7 +34,7 @@ use self::{
     tasks::{TaskId, Tasks},
     timers::Timers,
 };
-use super::{clock::EventClock, pages::Pages};
+use super::{clock::EventClock, net::Extent, pages::Pages};
 use crate::base::{limits, units::Instant};
 
 pub use self::{source::Way, stream::Descriptor};
@@ -91,6 +91,14 @@ struct Watched {
     direct_bytes: usize,
     /// Room to join short writes in.
     joined: Vec<u8>,
+}
+
+impl Core {
+    /// Whether one task alone was woken in this turn: then nobody is kept waiting if it sends at once, and its peer has
+    /// what was sent before what is left to do is done.
+    fn is_alone(&self) -> bool {
+        self.polled.get() <= 1 && !tasks::any_woken()
+    }
 }
 
 enum Interface {
@@ -186,11 +194,17 @@ impl EventLoop {
             self.core.clock.event();
             self.core.timers.fire(self.core.clock.now());
         }
+        self.core.tasks.fetch_next();
     }
 
     /// Runs a task on this core.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.core.tasks.spawn(Box::pin(task));
+    }
+
+    /// See [`Net::expect`](super::net::Net::expect).
+    pub fn expect(&self, kept: usize, extents: &[Extent]) {
+        self.core.tasks.expect(kept, extents);
     }
 
     /// The clock, which stands still while a task is polled.

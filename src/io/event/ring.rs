@@ -281,7 +281,7 @@ impl Ring {
     }
 
     /// Gives the kernel what was gathered.
-    fn flush(&mut self) {
+    pub fn flush(&mut self) {
         while !self.ring.submission().is_empty() && self.ring.submit().is_ok() {}
     }
 

@@ -34,8 +34,8 @@ pub struct Sends {
     free: Vec<Box<Outgoing>>,
 }
 
-/// One send: the parts of a list, or a copy of them if they are short. The kernel's work on a vector costs more than the
-/// copy, and whatever the parts were slices of is free at once.
+/// One send: the parts of a list, or a copy of them if they are short. The kernel's work on a vector costs more than
+/// the copy, and whatever the parts were slices of is free at once.
 #[derive(Default)]
 struct Outgoing {
     bytes: usize,

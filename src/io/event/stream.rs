@@ -109,10 +109,11 @@ impl Descriptor {
         }
     }
 
-    /// Writes all that is in `list`, in order. It is sent at the end of the turn, and what is short is taken by the ring
-    /// until then; what is longer than may lie here is sent at once, and waited for.
+    /// Writes all that is in `list`, in order. It is sent at the end of the turn; what is longer than may lie here
+    /// until then is sent at once, and waited for. Who is alone in a turn sends what is short at once.
     pub fn poll_send(&self, cx: &mut Context<'_>, list: &mut WriteList) -> Poll<io::Result<()>> {
-        let watched = &mut *self.core().watched.borrow_mut();
+        let core = self.core();
+        let watched = &mut *core.watched.borrow_mut();
         ready!(watched.poll_sent(self.key, cx))?;
         if list.is_empty() {
             return Poll::Ready(Ok(()));
@@ -123,6 +124,9 @@ impl Descriptor {
             && list.is_short()
         {
             ring.send_short(self.key, source, list);
+            if core.is_alone() {
+                ring.flush();
+            }
             return Poll::Ready(Ok(()));
         }
         std::mem::swap(&mut source.unsent, list);

@@ -2,10 +2,13 @@
 //!
 //! A waker is the number of its task and nothing else, so that to clone or drop one costs nothing: no count is kept.
 //! The number says which use of a place in the table is meant; a waker that outlives its task wakes nobody.
+//!
+//! What a task will look at is fetched into the processor's cache while the one before it is polled: of many
+//! connections none is warm, and an event of one of 500 streams took a tenth more CPU without.
 #![expect(unsafe_code, reason = "Waker::new takes an untyped pointer; here it carries a number")]
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::VecDeque,
     pin::Pin,
     ptr,
@@ -13,6 +16,8 @@ use std::{
 };
 
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
+
+use crate::{base::limits, io::net::Extent};
 
 /// Which task; what a waker carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,29 +41,42 @@ type Task = Pin<Box<dyn Future<Output = ()>>>;
 /// All tasks of a core but the main one.
 #[derive(Default)]
 pub struct Tasks {
+    table: RefCell<SlotMap<DefaultKey, Place>>,
+    /// Which of them is polled.
+    current: Cell<DefaultKey>,
+}
+
+/// One task.
+struct Place {
     /// `None` while it is polled: it may spawn others meanwhile.
-    table: RefCell<SlotMap<DefaultKey, Option<Task>>>,
+    task: Option<Task>,
+    /// What else than the future itself it will look at.
+    expected: [Extent; limits::EXPECTED_EXTENTS],
 }
 
 impl Tasks {
     /// Adds a task; it is polled first in the turn to come.
     pub fn spawn(&self, task: Task) {
-        let key = self.table.borrow_mut().insert(Some(task));
+        let place =
+            Place { task: Some(task), expected: [Extent::default(); limits::EXPECTED_EXTENTS] };
+        let key = self.table.borrow_mut().insert(place);
         wake(TaskId(key.data().as_ffi()));
     }
 
     /// Polls a task, unless it has ended.
     pub fn poll(&self, id: TaskId) {
         let key = DefaultKey::from(KeyData::from_ffi(id.0));
-        let taken = self.table.borrow_mut().get_mut(key).and_then(Option::take);
+        let taken = self.table.borrow_mut().get_mut(key).and_then(|place| place.task.take());
         let Some(mut task) = taken else { return };
+        self.current.set(key);
+        self.fetch_next();
         let waker = waker(id);
         let polled = task.as_mut().poll(&mut Context::from_waker(&waker));
         let ended = {
             let mut table = self.table.borrow_mut();
             match (polled, table.get_mut(key)) {
                 (Poll::Pending, Some(place)) => {
-                    *place = Some(task);
+                    place.task = Some(task);
                     None
                 }
                 _ => {
@@ -69,6 +87,29 @@ impl Tasks {
         };
         // Dropped with the table free: what it held may wake or spawn others.
         drop(ended);
+    }
+
+    /// What the task that is polled will look at when it is polled again, beside its own future: `extents`, and the
+    /// first `kept` of what was said before. There is room for [`limits::EXPECTED_EXTENTS`].
+    pub fn expect(&self, kept: usize, extents: &[Extent]) {
+        if let Some(place) = self.table.borrow_mut().get_mut(self.current.get()) {
+            let mut extents = extents.iter().copied();
+            let behind = place.expected.iter_mut().skip(kept);
+            behind.for_each(|place| *place = extents.next().unwrap_or_default());
+        }
+    }
+
+    /// Has what the next task will look at fetched from memory.
+    pub fn fetch_next(&self) {
+        let Some(TaskId(id)) = QUEUE.with_borrow(|queue| queue.woken.front().copied()) else {
+            return;
+        };
+        let table = self.table.borrow();
+        let Some(place) = table.get(KeyData::from_ffi(id).into()) else { return };
+        if let Some(task) = &place.task {
+            fetch(Extent::of(&**task));
+            place.expected.iter().for_each(|extent| fetch(*extent));
+        }
     }
 
     /// Drops all of them.
@@ -84,6 +125,21 @@ struct Queue {
     woken: VecDeque<TaskId>,
     /// At each place of the table, which task of that place is in the queue.
     queued: Vec<Option<TaskId>>,
+}
+
+/// Has a piece of memory brought into the cache, if it is memory; nothing waits for it. Only x86-64 has the instruction
+/// in stable Rust.
+fn fetch(extent: Extent) {
+    for line in extent.lines() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch reads nothing that a program can see, and faults at no address.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(ptr::without_provenance(line));
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
+    }
 }
 
 thread_local! {
