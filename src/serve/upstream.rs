@@ -332,7 +332,9 @@ pub fn discard<N: Net>(core: &super::Core<N>, route: &Route, mut answer: AnswerO
 )]
 pub fn recycle<N: Net>(core: &super::Core<N>, route: &Route, answer: AnswerOf<N>) {
     if answer.is_reusable() && !core.draining.get() {
-        core.pool.borrow_mut().give(route, answer.upstream, core.net.now());
+        let Answer { upstream, bytes, .. } = *answer;
+        drop(bytes); // of its read buffer, which the connection gives back when it idles
+        core.pool.borrow_mut().give(route, upstream, core.net.now());
         core.note_pool();
     }
 }

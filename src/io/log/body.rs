@@ -58,9 +58,10 @@ pub(super) struct BodyQueue {
 }
 
 impl BodyQueue {
-    pub(super) fn new() -> BodyQueue {
+    /// With room for so many.
+    pub(super) fn new(bodies_max: usize) -> BodyQueue {
         BodyQueue {
-            queue: ArrayQueue::new(BODIES_MAX),
+            queue: ArrayQueue::new(bodies_max),
             held_bytes: AtomicUsize::new(0),
             bell: Bell::default(),
             dropped: AtomicU64::new(0),
@@ -160,7 +161,7 @@ impl BodyWriter {
 }
 
 /// Bodies that may wait, however small they are.
-const BODIES_MAX: usize = 16 * 1024;
+pub(super) const BODIES_MAX: usize = 16 * 1024;
 /// Fast: JSON shrinks to a fifth even so.
 const ZSTD_LEVEL: i32 = 1;
 const SLEEP: Duration = Duration::from_millis(40);

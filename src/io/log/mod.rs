@@ -41,7 +41,7 @@ use crate::{
     base::{limits, units::UnixTime},
     config,
 };
-use body::{BodyQueue, BodyWriter};
+use body::{BODIES_MAX, BodyQueue, BodyWriter};
 use disk::{Disk, RealDisk, Row};
 use keeper::{Keeper, KeeperThread};
 use queue::{Bell, Lane, LaneReader};
@@ -120,7 +120,7 @@ impl LogWriter {
         let queue_bytes = queue_bytes_max(cores);
         let lanes: Vec<_> =
             (0..cores).map(|core| Arc::new(Lane::new(core as u16, queue_bytes))).collect();
-        let bodies = settings.bodies.then(|| Arc::new(BodyQueue::new()));
+        let bodies = settings.bodies.then(|| Arc::new(BodyQueue::new(BODIES_MAX)));
         let counters = Arc::new(LogCounters::new(lanes.clone(), bodies.clone()));
         let desk = Desk {
             disk,

@@ -52,12 +52,14 @@ impl LogSender {
         LogSender { lane, bell, bodies, process, sequence: 0, page: None, used: 0, scratch }
     }
 
-    /// A sender whose records no thread writes: whoever simulates a machine reads them back from the other end.
+    /// A sender whose records no thread writes: whoever simulates a machine reads them back from the other end. Bodies
+    /// are kept as far as the configuration asks for them, and go nowhere.
     #[must_use]
     pub fn unwritten(core: u16, process: u64) -> (LogSender, Unwritten) {
         let lane = Arc::new(Lane::new(core, limits::LOG_QUEUE_BYTES_MIN));
         let reader = LaneReader::new(Arc::clone(&lane));
-        (LogSender::new(lane, Arc::default(), None, process), Unwritten(reader))
+        let bodies = Some(Arc::new(BodyQueue::new(1)));
+        (LogSender::new(lane, Arc::default(), bodies, process), Unwritten(reader))
     }
 
     /// The core whose queue it is.

@@ -13,35 +13,42 @@ pub fn from_value(usage: &Value) -> Option<Usage> {
     from_json(usage.to_string().as_bytes())
 }
 
-/// Reads a `usage` object from its JSON text. `None`: it holds no token counts, or one of them twice. Once a request:
-/// in one pass that keeps nothing, which takes a third of the instructions of scanning it first.
+/// Reads a `usage` object from its JSON text. `None`: it holds no token counts, or one of them twice.
 #[must_use]
 pub fn from_json(usage: &[u8]) -> Option<Usage> {
-    let counts = Counts::of(usage)?;
-    let input = first([counts.prompt_tokens, counts.input_tokens]);
-    let output = first([counts.completion_tokens, counts.output_tokens]);
-    if input.is_none() && output.is_none() {
+    let told = usual(usage).or_else(|| Counts::of(usage).map(|counts| counts.told()))?;
+    if told.input.is_none() && told.output.is_none() {
         return None;
     }
-    Some(buckets(&counts, input.unwrap_or(0), output.unwrap_or(0)))
+    Some(buckets(&told))
 }
 
-fn buckets(counts: &Counts<'_>, input: u64, output: u64) -> Usage {
-    let of_input = counts.details_of_input.iter().find_map(|raw| Details::of((*raw)?));
-    let of_output = counts.details_of_output.iter().find_map(|raw| Details::of((*raw)?));
-    let (of_input, of_output) = (of_input.unwrap_or_default(), of_output.unwrap_or_default());
-    let cached = [of_input.cached, counts.prompt_cache_hit_tokens, counts.cached_tokens];
+/// What a `usage` object tells, whatever it calls it.
+#[derive(Default)]
+struct Told {
+    input: Option<u64>,
+    output: Option<u64>,
+    total: Option<u64>,
+    cached: u64,
+    cache_write: u64,
+    audio_in: u64,
+    reasoning: u64,
+    audio_out: u64,
+}
+
+fn buckets(told: &Told) -> Usage {
     let mut found = Usage {
-        cache_read: first(cached).unwrap_or(0),
-        cache_write_5m: first([of_input.cache_write]).unwrap_or(0),
-        audio_in: first([of_input.audio]).unwrap_or(0),
-        reasoning: first([of_output.reasoning]).unwrap_or(0),
-        audio_out: first([of_output.audio]).unwrap_or(0),
+        cache_read: told.cached,
+        cache_write_5m: told.cache_write,
+        audio_in: told.audio_in,
+        reasoning: told.reasoning,
+        audio_out: told.audio_out,
         ..Usage::default()
     };
+    let (input, output) = (told.input.unwrap_or(0), told.output.unwrap_or(0));
     let special = found.cache_read + found.cache_write_5m + found.audio_in;
     found.input = input.saturating_sub(special);
-    let inside = if reasoning_is_beside(counts, input, output, found.reasoning) {
+    let inside = if reasoning_is_beside(told, input, output) {
         found.audio_out
     } else {
         found.audio_out + found.reasoning
@@ -51,12 +58,41 @@ fn buckets(counts: &Counts<'_>, input: u64, output: u64) -> Usage {
 }
 
 /// Whether reasoning tokens are counted beside the output (xAI, Gemini's look-alike), not inside it.
-fn reasoning_is_beside(counts: &Counts<'_>, input: u64, output: u64, reasoning: u64) -> bool {
-    let total = || first([counts.total_tokens]);
-    reasoning > 0 && (reasoning > output || total() == Some(input + output + reasoning))
+fn reasoning_is_beside(told: &Told, input: u64, output: u64) -> bool {
+    let reasoning = told.reasoning;
+    reasoning > 0 && (reasoning > output || told.total == Some(input + output + reasoning))
 }
 
-/// The raw values of a `usage` object's members that mean something.
+/// What a `usage` object tells that is written as OpenAI writes it, byte for byte. Most are, and to compare them with it
+/// takes a tenth of the instructions of looking for each name.
+fn usual(usage: &[u8]) -> Option<Told> {
+    let mut rest = usage;
+    let mut number = |before: &[u8]| {
+        rest = rest.strip_prefix(before)?;
+        let digits = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+        let (raw, behind) = rest.split_at(digits);
+        rest = behind;
+        if matches!(raw, [] | [b'0', _, ..]) {
+            return None;
+        }
+        first([Some(raw)])
+    };
+    let told = Told {
+        input: Some(number(b"{\"prompt_tokens\":")?),
+        output: Some(number(b",\"completion_tokens\":")?),
+        total: Some(number(b",\"total_tokens\":")?),
+        cached: number(b",\"prompt_tokens_details\":{\"cached_tokens\":")?,
+        cache_write: 0,
+        audio_in: number(b",\"audio_tokens\":")?,
+        reasoning: number(b"},\"completion_tokens_details\":{\"reasoning_tokens\":")?,
+        audio_out: number(b",\"audio_tokens\":")?,
+    };
+    number(b",\"accepted_prediction_tokens\":")?;
+    number(b",\"rejected_prediction_tokens\":")?;
+    (rest == b"}}").then_some(told)
+}
+
+/// The raw values of a `usage` object's members that mean something, found in one pass that keeps nothing else.
 #[derive(Default)]
 struct Counts<'j> {
     prompt_tokens: Option<&'j [u8]>,
@@ -81,6 +117,23 @@ impl<'j> Counts<'j> {
             }
         })?;
         (!twice).then_some(counts)
+    }
+
+    fn told(&self) -> Told {
+        let details = |of: &[Option<&'j [u8]>]| of.iter().find_map(|raw| Details::of((*raw)?));
+        let of_input = details(&self.details_of_input).unwrap_or_default();
+        let of_output = details(&self.details_of_output).unwrap_or_default();
+        let cached = [of_input.cached, self.prompt_cache_hit_tokens, self.cached_tokens];
+        Told {
+            input: first([self.prompt_tokens, self.input_tokens]),
+            output: first([self.completion_tokens, self.output_tokens]),
+            total: first([self.total_tokens]),
+            cached: first(cached).unwrap_or(0),
+            cache_write: first([of_input.cache_write]).unwrap_or(0),
+            audio_in: first([of_input.audio]).unwrap_or(0),
+            reasoning: first([of_output.reasoning]).unwrap_or(0),
+            audio_out: first([of_output.audio]).unwrap_or(0),
+        }
     }
 
     fn place(&mut self, key: &[u8]) -> Option<&mut Option<&'j [u8]>> {
@@ -177,6 +230,31 @@ mod tests {
         };
         assert_eq!(usage, expected);
         assert_eq!((usage.input_total(), usage.output_total()), (100, 50));
+    }
+
+    #[test]
+    fn the_usual_form_says_the_same_as_any_other() {
+        const USUAL: &str = r#"{"prompt_tokens":100,"completion_tokens":50,"total_tokens":150,"prompt_tokens_details":{"cached_tokens":60,"audio_tokens":10},"completion_tokens_details":{"reasoning_tokens":30,"audio_tokens":5,"accepted_prediction_tokens":0,"rejected_prediction_tokens":7}}"#;
+        assert!(usual(USUAL.as_bytes()).is_some());
+        // A blank anywhere makes it another form of the same, and one digit less or more another number.
+        let general = |json: &str| Counts::of(json.as_bytes()).map(|it| buckets(&it.told()));
+        assert_eq!(from_json(USUAL.as_bytes()), general(USUAL));
+        for (at, _) in USUAL.match_indices([':', ',', '}']) {
+            let spaced = format!("{} {}", &USUAL[..at], &USUAL[at..]);
+            assert!(usual(spaced.as_bytes()).is_none());
+            assert_eq!(from_json(spaced.as_bytes()), general(USUAL), "{spaced}");
+        }
+        for (from, to) in
+            [("100", "99999999999999999999"), ("100", "1e2"), ("60", "9"), ("30", "200")]
+        {
+            let changed = USUAL.replacen(from, to, 1);
+            assert_eq!(from_json(changed.as_bytes()), general(&changed), "{changed}");
+        }
+        for (from, to) in
+            [("100", "0100"), ("100", ""), ("100", "-"), ("7}}", "7}"), ("7}}", "7}}x")]
+        {
+            assert_eq!(from_json(USUAL.replacen(from, to, 1).as_bytes()), None, "{to}");
+        }
     }
 
     #[test]

@@ -221,6 +221,16 @@ fn a_body_that_guardrails_keep_keeps_its_room() {
 }
 
 #[test]
+fn a_body_that_the_log_keeps_keeps_its_room() {
+    let body = 40 * limits::EXCHANGE_BYTES;
+    let gate = Setup::new(1).file("log: {dir: nowhere, bodies: true}").open();
+    gate.target("a").is("first_byte=2s&chunks=20&interval=200ms");
+    let (_, flowing) = held_for_a_stream(&gate, body as usize);
+    assert!(flowing >= limits::EXCHANGE_BYTES + body, "{flowing}");
+    gate.close();
+}
+
+#[test]
 fn an_answer_that_is_held_is_counted_and_not_refused() {
     let gate = Setup::new(1)
         .target("a", "anthropic")
