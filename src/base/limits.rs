@@ -132,8 +132,8 @@ const _: () = assert!(INLINE_CONFIG_BYTES_MAX < HEAD_BYTES_DEFAULT);
 
 /// Parts of one vectored write; the kernel refuses more than 1024 (IOV_MAX).
 pub const IOVECS_MAX: usize = 1024;
-/// Longest vectored write whose parts are copied together first, in bytes. To hold on to the read buffers of 10 KB until
-/// they are sent costs 5 % more CPU a request than to copy them.
+/// Longest vectored write whose parts are copied together first, in bytes. To hold on to the read buffers of 10 KB
+/// until they are sent costs 5 % more CPU a request than to copy them.
 pub const JOINED_WRITE_BYTES: usize = 16 * 1024;
 /// Written lists that a core keeps for reuse.
 pub const POOLED_LISTS_MAX: usize = 64;

@@ -63,8 +63,8 @@ fn reasoning_is_beside(told: &Told, input: u64, output: u64) -> bool {
     reasoning > 0 && (reasoning > output || told.total == Some(input + output + reasoning))
 }
 
-/// What a `usage` object tells that is written as OpenAI writes it, byte for byte. Most are, and to compare them with it
-/// takes a tenth of the instructions of looking for each name.
+/// What a `usage` object tells that is written as OpenAI writes it, byte for byte. Most are, and to compare them with
+/// it takes a tenth of the instructions of looking for each name.
 fn usual(usage: &[u8]) -> Option<Told> {
     let mut rest = usage;
     let mut number = |before: &[u8]| {
