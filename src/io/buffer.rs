@@ -1,4 +1,5 @@
-//! Bytes on their way out: parts that are written in order, none of them copied into one buffer first.
+//! Bytes on their way out: parts that are written in order. They are gathered without a copy; a driver copies those of
+//! a short list together when it takes them.
 
 use std::cell::RefCell;
 

@@ -55,7 +55,7 @@ impl Extent {
         Extent { address: std::ptr::from_ref(value).addr(), bytes: size_of_val(value) }
     }
 
-    /// The addresses of its cache lines, or of their beginnings at least.
+    /// Where its cache lines begin.
     pub fn lines(self) -> impl Iterator<Item = usize> {
         const LINE_BYTES: usize = 64;
         let first = self.address & !(LINE_BYTES - 1);
@@ -108,5 +108,19 @@ pub trait Writer: 'static {
     /// See [`Writer::poll_shutdown`].
     fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> {
         poll_fn(|cx| self.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_an_extent_are_those_that_it_touches() {
+        let lines = |address, bytes| Extent { address, bytes }.lines().collect::<Vec<_>>();
+        assert_eq!(lines(128, 64), [128]);
+        assert_eq!(lines(130, 1), [128]);
+        assert_eq!(lines(190, 4), [128, 192]);
+        assert_eq!(lines(130, 0), [0; 0]);
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! A turn polls every task that was woken, sends what they wrote, then asks the driver once, which waits if nothing is
 //! left to do. Sent one right after the other, writes wake a peer once and not each time: that saved a tenth of the CPU
-//! of a request, and sending by the ring as much again. A task that is alone in its turn sends at once: its peer need
-//! not wait until the record is written.
+//! of a request, and sending by the ring as much again. On a ring a task that is alone in its turn sends what is
+//! short at once: its peer need not wait until the record is written.
 
 mod buffers;
 mod epoll;
