@@ -163,7 +163,7 @@ class Latency(Scenario):
 ALL = [
     Saturated("1k", 1024, 20_000, [("cpu_us", "haproxy", 0.85), ("cpu_us", "cheaper", 0.80)]),
     Saturated("10k", 10 * 1024, 12_000, [("cpu_us", "cheaper", 0.90)]),
-    Saturated("100k", 100 * 1024, 3000, [("cpu_us", "cheaper", 0.90)]),
+    Saturated("100k", 100 * 1024, 10_000, [("cpu_us", "cheaper", 0.90)]),
     Paced(),
     Streams(),
     Latency(),
