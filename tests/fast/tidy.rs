@@ -158,3 +158,18 @@ fn a_layer_that_looks_down_is_complained_of() {
     check("serve/x.rs", "use io_uring::IoUring;\n", &mut complaints);
     assert_eq!(complaints.len(), 4, "{complaints:?}");
 }
+
+/// Without these a release build is ten percent dearer, and nothing says so.
+#[test]
+fn an_image_is_built_with_the_profile() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let context =
+        fs::read_to_string(root.join(".dockerignore")).expect("what an image is built of");
+    for needed in [".cargo", "tuning/profile"] {
+        let let_through = context.lines().any(|line| line.strip_prefix('!') == Some(needed));
+        assert!(
+            let_through && root.join(needed).exists(),
+            "{needed} is no part of the image's build"
+        );
+    }
+}
