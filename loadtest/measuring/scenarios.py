@@ -1,7 +1,8 @@
 """The scenarios of a comparison: the load of one, and which figures come of it.
 
 A round of one proxy is short, so that what disturbs the machine for seconds meets all of them, and a median does not
-hang on it."""
+hang on it.
+"""
 
 import time
 from dataclasses import dataclass, field

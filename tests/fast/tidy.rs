@@ -159,7 +159,7 @@ fn a_layer_that_looks_down_is_complained_of() {
     assert_eq!(complaints.len(), 4, "{complaints:?}");
 }
 
-/// Without these a release build is ten percent dearer, and nothing says so.
+/// Without these a request takes a tenth more instructions, and nothing says so.
 #[test]
 fn an_image_is_built_with_the_profile() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
