@@ -37,6 +37,8 @@ on_both_drivers! {
     what_comes_while_nobody_waits_is_there_at_the_next_look,
     what_has_come_is_seen_however_much_was_received_before,
     long_and_short_messages_take_turns,
+    few_long_messages_are_held_at_a_time_however_many_have_come,
+    a_long_message_is_begun_however_much_else_there_is_to_do,
     a_refused_connection_is_an_error,
     a_peer_that_is_gone_is_seen_by_who_writes,
     sleepers_wake_in_order_and_end_with_the_loop,
@@ -107,8 +109,23 @@ async fn read_exactly(reader: &mut TcpReader, length: usize) -> BytesMut {
     buffer
 }
 
+/// Reads a message into a buffer with room for it, by which the loop knows that messages are long.
+async fn read_first_long(reader: &mut TcpReader, length: usize) {
+    let mut buffer = BytesMut::with_capacity(1 + length.max(limits::LONG_BUFFER_BYTES));
+    buffer.extend_from_slice(b"x");
+    while buffer.len() < 1 + length {
+        poll_fn(|cx| reader.poll_read(cx, &mut buffer)).await.expect("a whole stream");
+    }
+}
+
 async fn pause(kernel: &Kernel, wait: Duration) {
     kernel.sleep_until(kernel.now().after(wait)).await;
+}
+
+async fn until(kernel: &Kernel, is_true: impl Fn() -> bool) {
+    while !is_true() {
+        pause(kernel, Duration::from_millis(2)).await;
+    }
 }
 
 fn bytes_arrive_whole_however_they_are_written(driver: Driver) {
@@ -318,6 +335,71 @@ fn long_and_short_messages_take_turns(driver: Driver) {
             write(&mut writer, &[message.slice(..length / 2), message.slice(length / 2..)]).await;
             assert!(read_exactly(&mut reader, length).await == message, "{length} bytes");
         }
+    });
+}
+
+/// What was received for one is still in the processor's cache when it is passed on, and its memory when the next comes.
+fn few_long_messages_are_held_at_a_time_however_many_have_come(driver: Driver) {
+    const CONNECTIONS: usize = 100;
+    const LONG_BYTES: usize = 40_000;
+    run(driver, |kernel| async move {
+        let place = listen(&kernel);
+        let [held, held_max, done]: [Rc<Cell<usize>>; 3] = Default::default();
+        let mut writers = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let ((kept, mut writer), (mut reader, _also)) = connect(&kernel, &place).await;
+            let (mut asked, mut answerer) = connect(&kernel, &place).await;
+            let (held, held_max, done) = (Rc::clone(&held), Rc::clone(&held_max), Rc::clone(&done));
+            kernel.spawn(async move {
+                let _kept = kept;
+                read_first_long(&mut reader, LONG_BYTES).await;
+                done.set(done.get() + 1);
+                let _held_until_answered = read_exactly(&mut reader, LONG_BYTES).await;
+                held.set(held.get() + 1);
+                held_max.set(held_max.get().max(held.get()));
+                write(&mut asked.1, &[pattern(10, 0)]).await;
+                read_exactly(&mut asked.0, 10).await;
+                held.set(held.get() - 1);
+                done.set(done.get() + 1);
+            });
+            kernel.spawn(async move {
+                let asked = read_exactly(&mut answerer.0, 10).await;
+                write(&mut answerer.1, &[asked.freeze()]).await;
+            });
+            write(&mut writer, &[pattern(LONG_BYTES, 0)]).await;
+            writers.push(writer);
+        }
+        until(&kernel, || done.get() == CONNECTIONS).await;
+        for writer in &mut writers {
+            write(writer, &[pattern(LONG_BYTES, 0)]).await;
+        }
+        until(&kernel, || done.get() == 2 * CONNECTIONS).await;
+        let held_max = held_max.get();
+        assert!(held_max <= 4 * limits::DIRECT_BYTES_A_TURN / LONG_BYTES, "{held_max} were held");
+    });
+}
+
+fn a_long_message_is_begun_however_much_else_there_is_to_do(driver: Driver) {
+    const LONG_BYTES: usize = 40_000;
+    run(driver, |kernel| async move {
+        let place = listen(&kernel);
+        let ((_kept, mut writer), (mut reader, _also)) = connect(&kernel, &place).await;
+        let done = Rc::new(Cell::new(false));
+        let is_done = Rc::clone(&done);
+        kernel.spawn(async move {
+            read_first_long(&mut reader, LONG_BYTES).await;
+            read_exactly(&mut reader, LONG_BYTES).await;
+            is_done.set(true);
+        });
+        write(&mut writer, &[pattern(LONG_BYTES, 0)]).await;
+        pause(&kernel, Duration::from_millis(20)).await;
+        write(&mut writer, &[pattern(LONG_BYTES, 0)]).await;
+        // There is always a task to be polled.
+        poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            if done.get() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     });
 }
 

@@ -12,7 +12,7 @@ use rustix::{
 };
 use slotmap::{Key, KeyData, SlotMap};
 
-use super::source::{Source, SourceKey};
+use super::source::{Due, Source, SourceKey};
 use crate::base::limits;
 
 /// Events that are taken in one turn; more wait for the next.
@@ -43,13 +43,12 @@ impl Epoll {
         Ok(epoll::add(&self.fd, source.fd(), EventData::new_u64(key.data().as_ffi()), flags)?)
     }
 
-    /// Waits for a change, but no longer than `timeout`, and passes on all that came; `sendable` are those that have
-    /// more to send.
+    /// Waits for a change, but no longer than `timeout`, and passes on all that came.
     pub fn wait(
         &mut self,
         timeout: Option<Duration>,
         sources: &mut SlotMap<SourceKey, Source>,
-        sendable: &mut Vec<SourceKey>,
+        due: &mut Due,
     ) {
         let timeout = timeout.map(|wait| {
             let wait = wait.min(limits::EPOLL_WAIT_MAX);
@@ -68,12 +67,12 @@ impl Epoll {
             let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
             source.hung_up |= failed || flags.contains(EventFlags::RDHUP);
             if source.hung_up || flags.contains(EventFlags::IN) {
-                source.input.changed();
+                source.readable(key, due);
             }
             if failed || flags.contains(EventFlags::OUT) {
                 source.output.changed();
                 if source.can_send() {
-                    sendable.push(key);
+                    due.send.push(key);
                 }
             }
         }

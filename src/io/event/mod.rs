@@ -5,6 +5,10 @@
 //! left to do. Sent one right after the other, writes wake a peer once and not each time: that saved a tenth of the CPU
 //! of a request, and sending by the ring as much again. On a ring a task that is alone in its turn sends what is
 //! short at once: its peer need not wait until the record is written.
+//!
+//! Long messages are begun in the order they came, when nothing else is to be done, and some a turn: so what belongs to
+//! those that were begun before is done first, their memory is free again while it is still in the processor's cache,
+//! and the next ones are received into it.
 
 mod buffers;
 mod epoll;
@@ -31,7 +35,7 @@ use slotmap::SlotMap;
 use self::{
     epoll::Epoll,
     ring::Ring,
-    source::{Source, SourceKey},
+    source::{Due, Source, SourceKey},
     tasks::{TaskId, Tasks},
     timers::Timers,
 };
@@ -86,8 +90,7 @@ struct Core {
 struct Watched {
     sources: SlotMap<SourceKey, Source>,
     driver: Interface,
-    /// Those that were written to in this turn, or have room again.
-    sendable: Vec<SourceKey>,
+    due: Due,
     /// Bytes received directly in this turn.
     direct_bytes: usize,
     /// Room to join short writes in.
@@ -126,7 +129,7 @@ impl EventLoop {
             watched: RefCell::new(Watched {
                 sources: SlotMap::default(),
                 driver,
-                sendable: Vec::new(),
+                due: Due::default(),
                 direct_bytes: 0,
                 joined: Vec::with_capacity(limits::JOINED_WRITE_BYTES),
             }),
@@ -169,7 +172,10 @@ impl EventLoop {
             return None;
         }
         self.core.polled.set(polled + 1);
-        tasks::next_woken()
+        tasks::next_woken().or_else(|| {
+            self.core.watched.borrow_mut().begin_long();
+            tasks::next_woken()
+        })
     }
 
     /// Asks the driver, which waits if no task is to be polled, and fires what is due.
@@ -178,7 +184,8 @@ impl EventLoop {
         let watched = &mut *self.core.watched.borrow_mut();
         watched.direct_bytes = 0;
         watched.send_all();
-        let timeout = match (tasks::any_woken(), self.core.timers.next()) {
+        let is_busy = tasks::any_woken() || !watched.due.long.is_empty();
+        let timeout = match (is_busy, self.core.timers.next()) {
             (true, _) => Some(Duration::ZERO),
             (false, None) => None,
             (false, Some(next)) => {
@@ -186,11 +193,13 @@ impl EventLoop {
                 Some(next.since(self.core.clock.now()))
             }
         };
-        let Watched { sources, driver, sendable, .. } = watched;
+        let Watched { sources, driver, due, .. } = watched;
         match driver {
-            Interface::Ring(ring) => ring.wait(timeout, sources, sendable),
-            Interface::Epoll(epoll) => epoll.wait(timeout, sources, sendable),
+            Interface::Ring(ring) => ring.wait(timeout, sources, due),
+            Interface::Epoll(epoll) => epoll.wait(timeout, sources, due),
         }
+        // One at least, however much else there is to do in each turn.
+        watched.begin_long();
         if timeout.is_some() {
             self.core.clock.event();
             self.core.timers.fire(self.core.clock.now());

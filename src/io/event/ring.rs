@@ -22,7 +22,7 @@ use slotmap::{Key, KeyData, SlotMap};
 use super::{
     buffers::{self, Buffers},
     sends::{Effort, Ended, Sends},
-    source::{End, Receiving, Source, SourceKey, Way},
+    source::{Due, End, Receiving, Source, SourceKey, Way},
 };
 use crate::{
     base::limits,
@@ -179,13 +179,12 @@ impl Ring {
         self.flush();
     }
 
-    /// Submits what was gathered, waits for a completion, but no longer than `timeout`, and passes on all that came;
-    /// `sendable` are those that have more to send.
+    /// Submits what was gathered, waits for a completion, but no longer than `timeout`, and passes on all that came.
     pub fn wait(
         &mut self,
         timeout: Option<Duration>,
         sources: &mut SlotMap<SourceKey, Source>,
-        sendable: &mut Vec<SourceKey>,
+        due: &mut Due,
     ) {
         let timespec = timeout
             .map(|wait| types::Timespec::new().sec(wait.as_secs()).nsec(wait.subsec_nanos()));
@@ -199,17 +198,17 @@ impl Ring {
         let wanted = usize::from(!self.sends.at_once().any(is_awaited));
         // Whatever ended the wait, a timeout or a signal: what came meanwhile is there.
         let _ = self.ring.submitter().submit_with_args(wanted, &args);
-        let mut taken = self.pass_on(sources, sendable);
+        let mut taken = self.pass_on(sources, due);
         // The kernel completes some twenty operations a call. More in one turn are cheaper: each step is done for many
         // in a row, and the peers are woken less often.
         while taken < limits::COMPLETIONS_A_TURN && self.ring.submission().taskrun() {
             let _ = self.ring.submit();
-            match self.pass_on(sources, sendable) {
+            match self.pass_on(sources, due) {
                 0 => break,
                 more => taken += more,
             }
         }
-        self.settle(sources, sendable);
+        self.settle(sources, due);
         while let Some(key) = self.full.pop() {
             if let Some(source) = sources.get_mut(key) {
                 self.stop_receiving(key, source);
@@ -224,10 +223,10 @@ impl Ring {
     }
 
     /// What was tried at once, and of which nothing else was told, is sent.
-    fn settle(&mut self, sources: &mut SlotMap<SourceKey, Source>, sendable: &mut Vec<SourceKey>) {
+    fn settle(&mut self, sources: &mut SlotMap<SourceKey, Source>, due: &mut Due) {
         // A failure may be among what the queue of completions had no room for.
         while self.ring.submission().cq_overflow() && self.ring.submit().is_ok() {
-            self.pass_on(sources, sendable);
+            self.pass_on(sources, due);
         }
         let queue = self.ring.submission();
         if queue.cq_overflow() || !queue.is_empty() {
@@ -237,17 +236,13 @@ impl Ring {
         while let Some(ended) = self.sends.next_sent() {
             let key = ended.source;
             if sent(sources.get_mut(key), ended, None) {
-                sendable.push(key);
+                due.send.push(key);
             }
         }
     }
 
     /// Passes on what has come; how much it was.
-    fn pass_on(
-        &mut self,
-        sources: &mut SlotMap<SourceKey, Source>,
-        sendable: &mut Vec<SourceKey>,
-    ) -> usize {
+    fn pass_on(&mut self, sources: &mut SlotMap<SourceKey, Source>, due: &mut Due) -> usize {
         let mut completions = self.ring.completion();
         completions.sync();
         let count = completions.len();
@@ -263,14 +258,14 @@ impl Ring {
                         Next::Again => self.starved.push(key),
                     }
                 }
-                Purpose::PollIn => told(sources.get_mut(key.into()), Way::In),
-                Purpose::PollOut => told(sources.get_mut(key.into()), Way::Out),
+                Purpose::PollIn => readable(key.into(), sources, due),
+                Purpose::PollOut => writable(key.into(), sources),
                 Purpose::Send => {
                     let (bytes, failure) = outcome(completion.result());
                     let ended = self.sends.ended(key.into(), bytes);
                     let key = ended.source;
                     if sent(sources.get_mut(key), ended, failure) {
-                        sendable.push(key);
+                        due.send.push(key);
                     }
                 }
                 Purpose::Cancel => {}
@@ -389,10 +384,16 @@ fn sent(source: Option<&mut Source>, ended: Ended, failure: Option<Errno>) -> bo
     source.can_send()
 }
 
-fn told(source: Option<&mut Source>, way: Way) {
-    if let Some(source) = source {
-        let side = source.side(way);
-        side.asked = false;
-        side.changed();
+fn readable(key: SourceKey, sources: &mut SlotMap<SourceKey, Source>, due: &mut Due) {
+    if let Some(source) = sources.get_mut(key) {
+        source.input.asked = false;
+        source.readable(key, due);
+    }
+}
+
+fn writable(key: SourceKey, sources: &mut SlotMap<SourceKey, Source>) {
+    if let Some(source) = sources.get_mut(key) {
+        source.output.asked = false;
+        source.output.changed();
     }
 }

@@ -20,6 +20,15 @@ use crate::{
 /// Names a source; never used again for another one.
 pub type SourceKey = DefaultKey;
 
+/// The sources for which something is to be done.
+#[derive(Default)]
+pub struct Due {
+    /// To be sent: they were written to in this turn, or have room again.
+    pub send: Vec<SourceKey>,
+    /// A long message has begun to come, in this order, each of them once at most: their readers are to be woken.
+    pub long: VecDeque<SourceKey>,
+}
+
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -122,6 +131,10 @@ pub struct Source {
     pub receiving: Receiving,
     /// Whether, and for how many more short messages, reads go straight into the reader's buffer: messages are long.
     pub direct: u8,
+    /// Whether the last direct read was for the beginning of a message, and not for more of one.
+    pub between: bool,
+    /// Whether it is among the long ones that are due.
+    due: bool,
     /// How it ended, once a ring has seen that.
     pub end: Option<End>,
     /// Whether epoll has told that the peer hung up: it will not tell so again.
@@ -142,6 +155,8 @@ impl Source {
             received: Received::default(),
             receiving: Receiving::No,
             direct: 0,
+            between: false,
+            due: false,
             end: None,
             hung_up: false,
         }
@@ -178,6 +193,23 @@ impl Source {
     /// The messages are long from now on.
     pub fn expect_long(&mut self) {
         self.direct = limits::DIRECT_MESSAGES;
+    }
+
+    /// Something has come, and whoever reads is woken; unless a long message begins, for which it is due from now on.
+    pub fn readable(&mut self, key: SourceKey, due: &mut Due) {
+        if self.direct == 0 || !self.between {
+            return self.input.changed();
+        }
+        self.input.ready = true;
+        if !std::mem::replace(&mut self.due, true) {
+            due.long.push_back(key);
+        }
+    }
+
+    /// It was due for a long message, and has its turn now.
+    pub fn begin_long(&mut self) {
+        self.due = false;
+        self.input.wake();
     }
 
     /// A buffer for what comes next.

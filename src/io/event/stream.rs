@@ -124,7 +124,7 @@ impl Descriptor {
             && list.is_short()
         {
             ring.send_short(self.key, source, list);
-            if core.is_alone() {
+            if watched.due.long.is_empty() && core.is_alone() {
                 ring.flush();
             }
             return Poll::Ready(Ok(()));
@@ -135,8 +135,8 @@ impl Descriptor {
             watched.send(self.key);
             return watched.poll_sent(self.key, cx);
         }
-        watched.sendable.push(self.key);
-        if watched.sendable.len() >= limits::SENDS_GATHERED_MAX {
+        watched.due.send.push(self.key);
+        if watched.due.send.len() >= limits::SENDS_GATHERED_MAX {
             watched.send_all();
         }
         Poll::Ready(Ok(()))
@@ -155,9 +155,16 @@ impl Descriptor {
 impl Watched {
     /// Sends what was written in this turn, one right after the other.
     pub(super) fn send_all(&mut self) {
-        let mut sendable = std::mem::take(&mut self.sendable);
+        let mut sendable = std::mem::take(&mut self.due.send);
         sendable.drain(..).for_each(|key| self.send(key));
-        self.sendable = sendable;
+        self.due.send = sendable;
+    }
+
+    /// Wakes the reader of the long message that has waited longest.
+    pub(super) fn begin_long(&mut self) {
+        if let Some(source) = self.due.long.pop_front().and_then(|key| self.sources.get_mut(key)) {
+            source.begin_long();
+        }
     }
 
     /// Sends as much of what was written to a source as there is room for. A ring sends it at the end of the turn,
@@ -256,6 +263,7 @@ impl Watched {
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
         let begins = buffer.is_empty();
+        self.sources[key].between = begins;
         let mut room = 0;
         let received = ready!(self.poll_io(key, Way::In, cx, |source| {
             if buffer.capacity() == buffer.len() {
