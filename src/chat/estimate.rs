@@ -120,7 +120,7 @@ impl JsonString<'_> {
             if json[end] == b'"' {
                 return JsonString { raw: &json[..end], text_bytes, rest: &json[end + 1..] };
             }
-            // `\uXXXX` is mostly a character of three bytes, `\n` and the like one of one.
+            // A `\u` with its four digits is mostly a character of three bytes, `\n` and the like one of one.
             let unicode = json.get(end + 1) == Some(&b'u');
             at = (end + if unicode { 6 } else { 2 }).min(json.len());
             text_bytes += if unicode { 3 } else { 1 };
